@@ -1,0 +1,119 @@
+/**
+ * Ours and npm `etcd3` in turn on the same etcd, as ratios.
+ *
+ *   npm run bench                     everything
+ *   npm run bench -- get 64           one row
+ *   npm run bench -- --rounds 9       more rounds
+ *
+ * Every measurement runs in a process of its own. The clients take turns within a round,
+ * and what is printed is the median of the rounds' ratios: on a machine that others use
+ * too, a figure by itself means little.
+ *
+ * @module
+ */
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { EtcdCluster } from '../test/support/etcd-cluster.ts';
+import { type ClientName, makeClient } from './clients/client.ts';
+import { rows, type Row } from './rows.ts';
+
+type Result = Record<string, number>;
+
+const workerPath = fileURLToPath(new URL('./worker.ts', import.meta.url));
+
+interface Worker {
+  readonly child: ChildProcess;
+  /** The next line that the worker prints. */
+  readonly line: () => Promise<string>;
+}
+
+function startWorker(client: ClientName, endpoint: string, task: string, args: readonly string[]): Worker {
+  const argv = ['--expose-gc', '--import', 'tsx', workerPath, client, endpoint, task, ...args];
+  const child = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  return {
+    child,
+    line: async () => {
+      const next = await lines.next();
+      if (next.done) throw new Error(`the worker for ${client} ${task} ended without a result`);
+      return next.value;
+    },
+  };
+}
+
+async function measure(client: ClientName, endpoint: string, row: Row): Promise<Result> {
+  const worker = startWorker(client, endpoint, row.task, row.args);
+  const exited = once(worker.child, 'exit');
+  if (row.task === 'events') {
+    await worker.line(); // it watches
+    await writeEvents(endpoint, Number(row.args[0]));
+  }
+  const result = JSON.parse(await worker.line()) as Result;
+  const limit = setTimeout(() => worker.child.kill('SIGKILL'), 10_000);
+  await exited;
+  clearTimeout(limit);
+  return result;
+}
+
+async function writeEvents(endpoint: string, count: number): Promise<void> {
+  const writer = await makeClient('grpc-js', endpoint);
+  const key = `${'bench/'.padEnd(64, 'k')}/stream`;
+  let left = count;
+  const write = async (): Promise<void> => {
+    while (left-- > 0) await writer.put(key, 'v'.repeat(256));
+  };
+  await Promise.all(Array.from({ length: 64 }, write));
+  await writer.close();
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? (sorted[middle] ?? 0) : ((sorted[middle - 1] ?? 0) + (sorted[middle] ?? 0)) / 2;
+}
+
+/** Runs one row and prints its line. */
+async function run(row: Row, endpoint: string, rounds: number): Promise<void> {
+  const ratios: number[] = [];
+  const ours: Result[] = [];
+  const theirs: Result[] = [];
+  for (let round = 0; round < rounds; round++) {
+    // Who goes first changes, so that neither always has the warmer machine.
+    const order = round % 2 === 0 ? [row.ours, row.peer] : [row.peer, row.ours];
+    const results = new Map<ClientName, Result>();
+    for (const client of order) results.set(client, await measure(client, endpoint, row));
+    const [us, them] = [results.get(row.ours) as Result, results.get(row.peer) as Result];
+    ours.push(us);
+    theirs.push(them);
+    ratios.push((us[row.figure] ?? 0) / (them[row.figure] ?? 1));
+  }
+  const ratio = median(ratios);
+  const met = row.atLeast === undefined ? ratio <= (row.atMost ?? Infinity) : ratio >= row.atLeast;
+  const target = row.atLeast === undefined ? `<= ${row.atMost}` : `>= ${row.atLeast}`;
+  const shown = (results: Result[]): string =>
+    Object.keys(results[0] ?? {})
+      .map((figure) => `${figure} ${median(results.map((result) => result[figure] ?? 0)).toPrecision(4)}`)
+      .join(', ');
+  process.stdout.write(`${met ? 'met   ' : 'MISSED'} ${row.name}: ${row.figure} ratio ${ratio.toFixed(2)} (target ${target})\n`);
+  process.stdout.write(`         ${row.ours}: ${shown(ours)}\n         ${row.peer}: ${shown(theirs)}\n`);
+}
+
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({
+    options: { rounds: { type: 'string', default: '5' } },
+    allowPositionals: true,
+  });
+  // In memory, where the machine has such a place: the clients are measured here, not the disk.
+  if (existsSync('/dev/shm')) process.env['TMPDIR'] = '/dev/shm';
+  await using cluster = await EtcdCluster.start({ version: '3.5', members: 1 });
+  const endpoint = (cluster.endpoints[0] ?? '').replace(/^https?:\/\//, '');
+  const wanted = positionals.join(' ');
+  for (const row of rows) if (row.name.includes(wanted)) await run(row, endpoint, Number(values.rounds));
+}
+
+await main();

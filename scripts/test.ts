@@ -1,0 +1,31 @@
+/**
+ * `npm test`: everything, on a fresh clone too. The last line says how many checks and tests
+ * passed and failed.
+ *
+ * @module
+ */
+import { addCounts, type Counts, runSteps, type Step } from './checks/runner.ts';
+import { generate, suite, tools } from './checks/steps.ts';
+
+const build: Step = { name: 'build', command: ['npm', 'run', '--silent', 'build'] };
+const docs: Step = { name: 'API reference', command: ['typedoc', '--logLevel', 'Warn'] };
+const benchPackages: Step = { name: 'packages of bench/', command: ['npm', 'ci', '--prefix', 'bench', '--silent'] };
+const benchTypes: Step = { name: 'types of bench/', command: ['tsc', '-p', 'tsconfig.bench.json'] };
+/** Without it the suites say what is missing, and in CI fail. */
+const etcd: Step = { name: 'real etcd', command: ['tsx', 'scripts/etcd.ts'] };
+
+// One after the other where one needs the other; the rest two at a time.
+const stages: readonly (readonly [steps: readonly Step[], atOnce: number])[] = [
+  [[generate], 1],
+  [[suite('unit'), ...tools], 2],
+  [[build], 1],
+  [[docs, benchPackages, etcd], 2],
+  [[benchTypes, suite('package')], 2],
+  // Last and alone: it is about time, and a busy machine makes it slow.
+  [[suite('etcd', true)], 1],
+];
+
+let total: Counts = { passed: 0, failed: 0 };
+for (const [steps, atOnce] of stages) total = addCounts(total, await runSteps(steps, atOnce));
+console.log(`${total.passed} passed, ${total.failed} failed`);
+process.exitCode = total.failed === 0 ? 0 : 1;

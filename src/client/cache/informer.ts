@@ -1,0 +1,309 @@
+/**
+ * A copy of some keys in memory that follows the store.
+ *
+ * It lists the keys at one revision and watches from the next on; when the history it
+ * needs is compacted away, it lists again and works out what changed. Reads are
+ * synchronous and cost nothing. How old they may be is known: `revision` says up to which
+ * point of the store's history the copy is complete, and `waitFor` waits for a later one.
+ *
+ * Source: the list-and-watch of Kubernetes' informers (client-go `tools/cache`).
+ *
+ * @module
+ */
+
+import type { KeyValue as WireKeyValue } from '../../protocol/generated/mvccpb.ts';
+import type { Revision } from '../../protocol/int64.ts';
+import { type ByteRange, type Key, NO_BYTES, toBytes, toLatin1 } from '../../protocol/keys.ts';
+import { backoffMs } from '../../support/backoff.ts';
+import { type Deferred, deferred, onAbort, sleep } from '../../support/signals.ts';
+import type { CallOptions } from '../call-options.ts';
+import { abortError, deadlineError } from '../connection/failures.ts';
+import type { ClientContext } from '../context.ts';
+import { ClosedError, EtcdError } from '../errors.ts';
+import type { KeyValue } from '../kv/key-value.ts';
+import type { View } from '../kv/results.ts';
+import { scanPages } from '../kv/scan.ts';
+import type { Watcher } from '../watch/watcher.ts';
+import { ChangeFeed, type InformerChange } from './changes.ts';
+
+/** How to keep the copy. */
+export interface InformerOptions {
+  /** Closes the informer when it fires. */
+  readonly signal?: AbortSignal | undefined;
+  /** Leaves the values out. Default false. */
+  readonly keysOnly?: boolean | undefined;
+}
+
+/** Errors that trying again will not mend. */
+const FINAL = new Set(['permission-denied', 'unauthenticated', 'invalid-argument', 'closed', 'aborted', 'cluster-mismatch']);
+
+const RELIST_BACKOFF = { initialMs: 100, maxMs: 5_000 };
+
+interface RevisionWaiter extends Deferred<void> {
+  readonly revision: bigint;
+}
+
+/**
+ * A copy of some keys that follows the store. It starts at once; `ready` resolves when the
+ * first list is complete. Dispose of it when it is no longer needed.
+ *
+ * @example
+ * ```ts
+ * await using users = etcd.cache({ prefix: 'users/' });
+ * await users.ready;
+ * users.get('users/42')?.value;
+ * for await (const { key, current } of users.changes()) console.log(key, current?.value);
+ * ```
+ */
+export class Informer<V> implements AsyncDisposable {
+  /** Resolves when the first list is complete; rejects when it never will be. */
+  readonly ready: Promise<void>;
+  readonly #context: ClientContext;
+  readonly #range: ByteRange;
+  readonly #view: View<V>;
+  readonly #keysOnly: boolean;
+  readonly #stop = new AbortController();
+  readonly #offAbort: () => void;
+  readonly #ready = deferred<void>();
+  readonly #feeds = new Set<ChangeFeed<V>>();
+  readonly #waiters = new Set<RevisionWaiter>();
+  /** By the key's bytes in latin1, which keeps their order and is quick to compare. */
+  #entries = new Map<string, KeyValue<V>>();
+  #revision = 0n;
+  #synced = false;
+  #watcher: Watcher<V> | undefined;
+  #error: EtcdError | undefined;
+  readonly #running: Promise<void>;
+
+  /** @internal */
+  constructor(context: ClientContext, range: ByteRange, options: InformerOptions, view: View<V>) {
+    this.#context = context;
+    this.#range = range;
+    this.#view = view;
+    this.#keysOnly = options.keysOnly ?? false;
+    this.ready = this.#ready.promise;
+    this.#offAbort = onAbort(options.signal, () => void this.close());
+    this.#running = this.#run();
+  }
+
+  /** Whether the first list is complete and nothing has ended the informer. */
+  get synced(): boolean {
+    return this.#synced && this.#error === undefined;
+  }
+
+  /** Up to which revision the copy is complete; 0 before the first list. */
+  get revision(): Revision {
+    return this.#revision as Revision;
+  }
+
+  /** Why the informer ended, if it did other than by being closed. It still answers with what it knew last. */
+  get error(): EtcdError | undefined {
+    return this.#error;
+  }
+
+  /** The number of keys. */
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** A key as the copy has it. */
+  get(key: Key): KeyValue<V> | undefined {
+    return this.#entries.get(toLatin1(toBytes(key)));
+  }
+
+  /** All keys as the copy has them, in the order of their bytes. */
+  *[Symbol.iterator](): IterableIterator<KeyValue<V>> {
+    for (const id of [...this.#entries.keys()].sort()) {
+      const kv = this.#entries.get(id);
+      if (kv !== undefined) yield kv;
+    }
+  }
+
+  /** What changes from now on; a slow reader is told the latest of each key. Ends when the informer is closed. */
+  changes(): AsyncIterableIterator<InformerChange<V>> {
+    const feed: ChangeFeed<V> = new ChangeFeed(() => this.#feeds.delete(feed));
+    if (this.#stop.signal.aborted) feed.end(this.#error);
+    else this.#feeds.add(feed);
+    return feed;
+  }
+
+  /**
+   * Waits until the copy is complete up to a revision, such as that of a write just made.
+   *
+   * @throws DeadlineError after `timeoutMs` (default: the client's), or what ended the informer.
+   */
+  async waitFor(revision: Revision, options: CallOptions = {}): Promise<void> {
+    if (this.#revision >= revision) return;
+    this.#assertOpen();
+    const waiter: RevisionWaiter = { ...deferred<void>(), revision };
+    this.#waiters.add(waiter);
+    const giveUp = new AbortController();
+    const offStop = onAbort(this.#stop.signal, () => giveUp.abort());
+    const offAbort = onAbort(options.signal, () => waiter.reject(abortError(options.signal as AbortSignal)));
+    const timeoutMs = options.timeoutMs ?? this.#context.caller.timeoutMs;
+    const timer = this.#context.caller.clock.after(timeoutMs, () => waiter.reject(deadlineError(timeoutMs, {})));
+    try {
+      this.#hurry(revision, giveUp.signal, timeoutMs);
+      await waiter.promise;
+    } finally {
+      this.#waiters.delete(waiter);
+      giveUp.abort();
+      offStop();
+      offAbort();
+      timer.cancel();
+    }
+  }
+
+  /**
+   * Reads a key as a linearizable read would: asks the store for its revision, a round trip
+   * without data, and waits until the copy has got there.
+   */
+  async read(key: Key, options: CallOptions = {}): Promise<KeyValue<V> | undefined> {
+    await this.ready;
+    await this.waitFor(await this.#storeRevision(options), options);
+    return this.get(key);
+  }
+
+  async #storeRevision(options: CallOptions): Promise<Revision> {
+    const request = { key: this.#range.key, countOnly: true };
+    const { header } = await this.#context.reader.range(request, options);
+    return (header?.revision ?? 0n) as Revision;
+  }
+
+  /** Makes the copy get to a revision although nothing in it changes: by a progress request, or by a list. */
+  #hurry(revision: Revision, signal: AbortSignal, timeoutMs: number): void {
+    const watcher = this.#watcher;
+    if (watcher === undefined) return; // a list is under way, and will be at least that recent
+    watcher.progress({ signal, timeoutMs }).then(
+      (reached) => {
+        if (!signal.aborted && reached < revision) this.#hurry(revision, signal, timeoutMs);
+      },
+      (error: unknown) => {
+        // Servers without ordered progress can't tell; a fresh list can.
+        if (error instanceof EtcdError && error.code === 'unsupported' && watcher === this.#watcher) watcher.close();
+      },
+    );
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stop;
+    const { caller } = this.#context;
+    for (let failures = 0; !signal.aborted; ) {
+      try {
+        await this.#list();
+        failures = 0;
+        await this.#follow();
+      } catch (error) {
+        if (signal.aborted) return;
+        const known = error instanceof EtcdError ? error : new EtcdError('server', (error as Error).message, { cause: error });
+        if (FINAL.has(known.code)) return this.#end(known);
+        if (known.code === 'compacted') continue;
+        await sleep(caller.clock, backoffMs(RELIST_BACKOFF, failures++, caller.random), signal);
+      }
+    }
+  }
+
+  /** Reads everything at one revision and tells what differs from before. */
+  async #list(): Promise<void> {
+    const { signal } = this.#stop;
+    const fresh = new Map<string, KeyValue<V>>();
+    let revision = 0n;
+    const options = { signal, keysOnly: this.#keysOnly };
+    for await (const page of scanPages(this.#context.caller, this.#range, options)) {
+      revision = page.revision;
+      for (const wire of page.kvs) {
+        const id = this.#id(wire);
+        const known = this.#entries.get(id);
+        fresh.set(id, known?.modRevision === wire.modRevision ? known : this.#keep(wire));
+      }
+    }
+    const before = this.#entries;
+    this.#entries = fresh;
+    for (const [id, kv] of fresh) {
+      const previous = before.get(id);
+      if (previous !== kv) this.#tell(id, { key: kv.key, current: kv, previous });
+    }
+    for (const [id, kv] of before) {
+      if (!fresh.has(id)) this.#tell(id, { key: kv.key, current: undefined, previous: kv });
+    }
+    this.#reached(revision);
+    this.#synced = true;
+    this.#ready.resolve();
+  }
+
+  /** Applies changes until the watch ends. */
+  async #follow(): Promise<void> {
+    const from = (this.#revision + 1n) as Revision;
+    const watcher = this.#context.watches.watch(
+      this.#range,
+      { from, progress: true, signal: this.#stop.signal },
+      this.#view,
+    );
+    this.#watcher = watcher;
+    try {
+      for await (const batch of watcher.batches()) {
+        for (const event of batch.events) {
+          const id = this.#id(event.kv.wire);
+          const previous = this.#entries.get(id);
+          const { key } = event.kv;
+          if (event.type === 'put') {
+            const current = this.#keep(event.kv.wire);
+            this.#entries.set(id, current);
+            this.#tell(id, { key, current, previous });
+          } else if (this.#entries.delete(id)) {
+            this.#tell(id, { key, current: undefined, previous });
+          }
+        }
+        this.#reached(batch.revision);
+      }
+    } finally {
+      this.#watcher = undefined;
+      watcher.close();
+    }
+  }
+
+  #id(wire: WireKeyValue): string {
+    return toLatin1(wire.key.subarray(this.#view.prefixLength));
+  }
+
+  /** A copy of its own: what came in a message would keep the whole message in memory. */
+  #keep(wire: WireKeyValue): KeyValue<V> {
+    const value = this.#keysOnly ? NO_BYTES : new Uint8Array(wire.value);
+    return this.#view.keyValue({ ...wire, key: new Uint8Array(wire.key), value });
+  }
+
+  #tell(id: string, change: InformerChange<V>): void {
+    for (const feed of this.#feeds) feed.push(id, change);
+  }
+
+  #reached(revision: bigint): void {
+    if (revision > this.#revision) this.#revision = revision;
+    for (const waiter of this.#waiters) if (waiter.revision <= this.#revision) waiter.resolve();
+  }
+
+  #assertOpen(): void {
+    if (this.#error !== undefined) throw this.#error;
+    if (this.#stop.signal.aborted) throw new ClosedError('the informer');
+  }
+
+  #end(error: EtcdError | undefined): void {
+    this.#error ??= error;
+    const reason = error ?? new ClosedError('the informer');
+    this.#stop.abort(reason);
+    this.#ready.reject(reason);
+    for (const waiter of this.#waiters) waiter.reject(reason);
+    for (const feed of this.#feeds) feed.end(error);
+    this.#feeds.clear();
+  }
+
+  /** Stops following. What the copy holds can still be read. */
+  async close(): Promise<void> {
+    this.#offAbort();
+    this.#end(undefined);
+    await this.#running;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}

@@ -1,0 +1,323 @@
+/**
+ * Makes calls: picks a member, adds the token, sends, and does about a failure what
+ * `retry.ts` says. Every service of the client stands on it.
+ *
+ * @module
+ */
+
+import type { Init, MethodDescriptor } from '../../protocol/wire.ts';
+import { type BackoffOptions, backoffMs } from '../../support/backoff.ts';
+import type { Clock } from '../../support/clock.ts';
+import { sleep } from '../../support/signals.ts';
+import { publish } from '../../telemetry/channels.ts';
+import type { CallOptions } from '../call-options.ts';
+import { type Applied, ClosedError, EtcdError, InvalidArgumentError } from '../errors.ts';
+import { parseEndpoint } from '../transport/address.ts';
+import {
+  type CallFailure,
+  type CallMetadata,
+  type StreamHandlers,
+  TransportError,
+  type TransportStream,
+} from '../transport/transport.ts';
+import { abortError, deadlineError, toEtcdError } from './failures.ts';
+import type { Member } from './member.ts';
+import { MetadataTable } from './metadata.ts';
+import type { Pool } from './pool.ts';
+import { type CallKind, judge, type Verdict } from './retry.ts';
+import type { TokenSource } from './token.ts';
+
+/** How a method is called, apart from what the user asks for. */
+export interface CallTraits {
+  readonly kind: CallKind;
+  /** Whether a learner can serve it. */
+  readonly learnerOk?: boolean | undefined;
+  /** Whether it can be served without a leader, so that none is asked for. */
+  readonly leaderless?: boolean | undefined;
+  /** Whether it is made without a token, as the login itself is. */
+  readonly anonymous?: boolean | undefined;
+}
+
+export interface CallerOptions {
+  readonly pool: Pool;
+  readonly tokens: TokenSource;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly timeoutMs: number;
+  readonly requireLeader: boolean;
+  readonly secureByDefault: boolean;
+  readonly retry: BackoffOptions & { readonly maxAttempts: number };
+}
+
+/** An open stream, and where it runs. */
+export interface OpenStream<I> extends TransportStream<I> {
+  readonly member: Member;
+}
+
+/** A token that was refused right after a login will be refused again. */
+const MAX_LOGINS = 2;
+
+export class Caller {
+  readonly #options: CallerOptions;
+  readonly #metadata = new MetadataTable();
+
+  constructor(options: CallerOptions) {
+    this.#options = options;
+  }
+
+  get clock(): Clock {
+    return this.#options.clock;
+  }
+
+  get random(): () => number {
+    return this.#options.random;
+  }
+
+  /** How long a call may take unless it says otherwise. */
+  get timeoutMs(): number {
+    return this.#options.timeoutMs;
+  }
+
+  get pool(): Pool {
+    return this.#options.pool;
+  }
+
+  /** Makes a call with one answer. Rejects with an EtcdError. */
+  async unary<I, O>(
+    method: MethodDescriptor<I, O>,
+    request: Init<I>,
+    traits: CallTraits,
+    options: CallOptions = {},
+  ): Promise<O> {
+    const run = new CallRun(this.#options, options, traits);
+    for (;;) {
+      const member = run.pick() ?? (await run.acquire());
+      const metadata = this.#metadataNow(traits, options) ?? (await this.#login(run, traits, options));
+      if (options.signal?.aborted) throw abortError(options.signal, run.context());
+      try {
+        run.attempts += 1;
+        const answer = await member.transport.unary(method, request, {
+          metadata,
+          timeoutMs: run.attemptTimeoutMs(),
+          signal: options.signal,
+        });
+        member.succeeded();
+        return answer;
+      } catch (error) {
+        if (!(error instanceof TransportError)) throw error; // a request that cannot be encoded
+        await run.failed(method.path, member, metadata['token'], error.failure);
+      }
+    }
+  }
+
+  /**
+   * Opens a stream. What ends it later is told to the member and the token it ran with, and
+   * then to `handlers.onClose`; opening it again is the caller's business.
+   */
+  async open<I, O>(
+    method: MethodDescriptor<I, O>,
+    traits: CallTraits,
+    options: CallOptions & { readonly avoid?: ReadonlySet<Member> },
+    handlers: StreamHandlers<O>,
+  ): Promise<OpenStream<I>> {
+    const run = new CallRun(this.#options, options, traits, options.avoid);
+    const member = run.pick() ?? (await run.acquire());
+    const metadata = this.#metadataNow(traits, options) ?? (await this.#login(run, traits, options));
+    if (options.signal?.aborted) throw abortError(options.signal, run.context());
+    let cancelled = false;
+    const stream = member.transport.stream(
+      method,
+      { metadata },
+      {
+        onMessage: handlers.onMessage,
+        onClose: (failure) => {
+          // CANCELLED from a server that stops makes its member doubtful; our own does not.
+          if (failure !== undefined && !cancelled) this.noteFailure(member, metadata['token'], failure);
+          handlers.onClose(failure);
+        },
+      },
+    );
+    return {
+      member,
+      send: (message) => stream.send(message),
+      halfClose: () => stream.halfClose(),
+      pull: () => stream.pull(),
+      cancel: () => {
+        cancelled = true;
+        stream.cancel();
+      },
+    };
+  }
+
+  /** Learns from a failure that a stream reported: about its member, and about its token. */
+  noteFailure(member: Member, token: string | undefined, failure: CallFailure): Verdict {
+    const verdict = judge('read', failure);
+    if (verdict.next === 'login') this.#options.tokens.invalidate(token);
+    tellMember(member, verdict, failure);
+    return verdict;
+  }
+
+  /** Whether a token that was refused can be replaced by another one. */
+  get canLogin(): boolean {
+    return this.#options.tokens.renewable;
+  }
+
+  /** Forgets the token in hand: a server refused it inside a stream, where no status says so. */
+  dropToken(): void {
+    this.#options.tokens.invalidate(this.#options.tokens.peek().token);
+  }
+
+  /** The call's metadata, if it can be had without waiting. */
+  #metadataNow(traits: CallTraits, options: CallOptions): CallMetadata | undefined {
+    if (traits.anonymous) return this.#metadata.get(undefined, false);
+    const { ready, token } = this.#options.tokens.peek();
+    return ready ? this.#metadata.get(token, this.#wantsLeader(traits, options)) : undefined;
+  }
+
+  #wantsLeader(traits: CallTraits, options: CallOptions): boolean {
+    return !traits.leaderless && (options.requireLeader ?? this.#options.requireLeader);
+  }
+
+  async #login(run: CallRun, traits: CallTraits, options: CallOptions): Promise<CallMetadata> {
+    const token = await run.within(this.#options.tokens.get());
+    return this.#metadata.get(token, this.#wantsLeader(traits, options));
+  }
+}
+
+/** One call on its way through its attempts. */
+class CallRun {
+  attempts = 0;
+  readonly #env: CallerOptions;
+  readonly #options: CallOptions;
+  readonly #traits: CallTraits;
+  readonly #timeoutMs: number;
+  readonly #deadlineAt: number;
+  #avoid: Set<Member> | undefined;
+  #applied: Applied = 'no';
+  #logins = 0;
+  #lastFailure: EtcdError | undefined;
+
+  constructor(env: CallerOptions, options: CallOptions, traits: CallTraits, avoid?: ReadonlySet<Member>) {
+    this.#env = env;
+    this.#options = options;
+    this.#traits = traits;
+    this.#timeoutMs = options.timeoutMs ?? env.timeoutMs;
+    if (!(this.#timeoutMs > 0)) throw new InvalidArgumentError(`timeoutMs ${this.#timeoutMs} is not a positive number`);
+    this.#deadlineAt = env.clock.now() + this.#timeoutMs;
+    if (avoid !== undefined && avoid.size > 0) this.#avoid = new Set(avoid);
+    if (env.pool.closed) throw new ClosedError('the client');
+    if (options.signal?.aborted) throw abortError(options.signal);
+  }
+
+  context(): { endpoint?: string | undefined; attempts: number; applied: Applied; cause?: unknown } {
+    return {
+      endpoint: this.#lastFailure?.endpoint,
+      attempts: this.attempts,
+      applied: this.#applied,
+      cause: this.#lastFailure,
+    };
+  }
+
+  pick(): Member | undefined {
+    if (this.#options.endpoint !== undefined) return undefined;
+    return this.#env.pool.pick({ learnerOk: this.#traits.learnerOk, avoid: this.#avoid });
+  }
+
+  async acquire(): Promise<Member> {
+    const wait = {
+      learnerOk: this.#traits.learnerOk,
+      avoid: this.#avoid,
+      deadlineAt: this.#deadlineAt,
+      timeoutMs: this.#timeoutMs,
+      signal: this.#options.signal,
+    };
+    const { endpoint } = this.#options;
+    try {
+      if (endpoint === undefined) return await this.#env.pool.acquire(wait);
+      return await this.#env.pool.at(parseEndpoint(endpoint, this.#env.secureByDefault), wait);
+    } catch (error) {
+      // What an earlier attempt may have done outlives the failure to make another.
+      if (this.attempts > 0 && error instanceof EtcdError && error.code !== 'closed') throw this.#giveUp(error);
+      throw error;
+    }
+  }
+
+  /** Half the time that is left while another member could still be tried; else all of it. */
+  attemptTimeoutMs(): number {
+    const left = this.#deadlineAt - this.#env.clock.now();
+    const canFailOver =
+      this.#traits.kind !== 'write' && this.#options.endpoint === undefined && this.#env.pool.members.length > 1;
+    return canFailOver && left > 1000 ? left / 2 : left;
+  }
+
+  /** Waits for something that has no deadline of its own. */
+  async within<T>(work: Promise<T>): Promise<T> {
+    const { clock } = this.#env;
+    const over = sleep(clock, this.#deadlineAt - clock.now(), this.#options.signal).then(() => OVER);
+    const first = await Promise.race([work, over]);
+    if (first !== OVER) return first as T;
+    if (this.#options.signal?.aborted) throw abortError(this.#options.signal, this.context());
+    throw deadlineError(this.#timeoutMs, this.context());
+  }
+
+  /** Takes note of a failed attempt; returns when another one may start, throws when none may. */
+  async failed(path: string, member: Member, token: string | undefined, failure: CallFailure): Promise<void> {
+    const verdict = judge(this.#traits.kind, failure);
+    const { signal } = this.#options;
+    tellMember(member, verdict, failure);
+    if (verdict.applied === 'maybe') this.#applied = 'maybe';
+    const { attempts } = this;
+    this.#lastFailure = toEtcdError(failure, { endpoint: member.name, attempts, applied: this.#applied });
+
+    if (signal?.aborted) throw abortError(signal, this.context());
+    const timeLeft = this.#deadlineAt - this.#env.clock.now();
+    if (verdict.next === 'login') {
+      if (!this.#env.tokens.renewable || this.#traits.anonymous || this.#logins >= MAX_LOGINS) throw this.#lastFailure;
+      this.#logins += 1;
+      this.#env.tokens.invalidate(token);
+      return;
+    }
+    if (verdict.next === 'fail' || attempts >= this.#env.retry.maxAttempts) throw this.#finalError(timeLeft);
+    if (timeLeft <= 0) throw deadlineError(this.#timeoutMs, this.context());
+
+    this.#avoid ??= new Set();
+    this.#avoid.add(member);
+    const untried = this.#env.pool.members.some((other) => other.healthy && !this.#avoid?.has(other));
+    // Another member is tried at once; only a second round waits.
+    const delayMs = untried && this.#options.endpoint === undefined ? 0 : this.#delayMs(timeLeft);
+    publish('etcdkit:retry', () => ({
+      method: path,
+      attempt: attempts,
+      endpoint: member.name,
+      reason: failure.details,
+      delayMs,
+    }));
+    if (delayMs > 0) await sleep(this.#env.clock, delayMs, signal);
+    if (!untried) this.#avoid.clear();
+  }
+
+  #delayMs(timeLeft: number): number {
+    return Math.min(timeLeft, backoffMs(this.#env.retry, this.attempts - 1, this.#env.random));
+  }
+
+  /** A failure by deadline is the call's own when its time is up, whoever noticed first. */
+  #finalError(timeLeft: number): EtcdError {
+    const last = this.#lastFailure as EtcdError;
+    return last.code === 'deadline' && timeLeft <= 0 ? deadlineError(this.#timeoutMs, this.context()) : last;
+  }
+
+  #giveUp(error: EtcdError): EtcdError {
+    const context = { ...this.context(), cause: this.#lastFailure ?? error };
+    if (error.code === 'aborted' && this.#options.signal) return abortError(this.#options.signal, context);
+    return deadlineError(this.#timeoutMs, context);
+  }
+}
+
+const OVER = Symbol('over');
+
+function tellMember(member: Member, verdict: Verdict, failure: CallFailure): void {
+  if (verdict.member === 'learner') member.learner();
+  else if (verdict.member === 'leaderless') member.leaderless();
+  else if (verdict.member === 'suspect') member.suspect(failure.details);
+  else member.succeeded();
+}

@@ -1,0 +1,235 @@
+/**
+ * The members a client may talk to, and the choice among them.
+ *
+ * Calls go round robin over the healthy members that can serve them. A member that failed
+ * rests for a while and is asked for its status before it gets calls again, so one that
+ * accepts connections but answers nothing costs a probe, not a call. There is no timer
+ * that looks for work: members are connected to and probed while somebody waits or picks.
+ *
+ * @module
+ */
+
+import { type ClusterId, formatId } from '../../protocol/int64.ts';
+import type { Clock, Timer } from '../../support/clock.ts';
+import { onAbort } from '../../support/signals.ts';
+import { ClosedError, type EtcdError, UnavailableError } from '../errors.ts';
+import { addressKey } from '../transport/address.ts';
+import { ConnectError, type ConnectFailureKind, type EndpointAddress, type TransportFactory } from '../transport/transport.ts';
+import { abortError, connectionError, deadlineError } from './failures.ts';
+import { Member, type Probe } from './member.ts';
+
+/** What a call needs of a member. */
+export interface PickOptions {
+  /** Whether a learner will do: it serves only serializable reads, status and snapshots. */
+  readonly learnerOk?: boolean | undefined;
+  /** Members to avoid while there is another: those that this call has failed on. */
+  readonly avoid?: ReadonlySet<Member> | undefined;
+}
+
+/** How long to wait for a member. */
+export interface WaitOptions extends PickOptions {
+  readonly deadlineAt: number;
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface PoolOptions {
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly transports: TransportFactory;
+  readonly probe: Probe;
+}
+
+export class Pool {
+  readonly #options: PoolOptions;
+  #members: Member[] = [];
+  /** Members that calls were aimed at by address and that are not part of the rotation. */
+  readonly #aimed = new Map<string, Member>();
+  readonly #waiters = new Set<() => void>();
+  #next = 0;
+  #closed = false;
+  #clusterId: ClusterId | undefined;
+
+  constructor(endpoints: readonly EndpointAddress[], options: PoolOptions) {
+    this.#options = options;
+    this.#members = endpoints.map((address) => this.#create(address));
+    // Clients of one cluster that start together would all begin with its first member.
+    this.#next = Math.floor(options.random() * Math.max(1, endpoints.length));
+  }
+
+  get members(): readonly Member[] {
+    return this.#members;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  #create(address: EndpointAddress): Member {
+    const { transports, clock, random } = this.#options;
+    return new Member(address, transports(address), (member) => this.#probe(member), clock, random);
+  }
+
+  /** Probes a member and holds it to the cluster that the first member belonged to. */
+  async #probe(member: Member): ReturnType<Probe> {
+    const facts = await this.#options.probe(member);
+    if (facts.clusterId !== undefined) {
+      this.#clusterId ??= facts.clusterId;
+      if (facts.clusterId !== this.#clusterId) throw foreign(facts.clusterId, this.#clusterId);
+    }
+    return facts;
+  }
+
+  /** Replaces the endpoints. Members that stay keep their connection; the others finish nothing more. */
+  setEndpoints(endpoints: readonly EndpointAddress[]): void {
+    const kept = new Map(this.#members.map((member) => [addressKey(member.address), member]));
+    this.#members = endpoints.map((address) => {
+      const key = addressKey(address);
+      const member = kept.get(key) ?? this.#aimed.get(key) ?? this.#create(address);
+      kept.delete(key);
+      this.#aimed.delete(key);
+      return member;
+    });
+    for (const member of kept.values()) member.close();
+    this.#wake();
+  }
+
+  /** A healthy member that can serve the call, at once; undefined when one must be waited for. */
+  pick(options: PickOptions = {}): Member | undefined {
+    const members = this.#members;
+    const count = members.length;
+    let fallback: Member | undefined;
+    let lacking = false;
+    for (let i = 0; i < count; i++) {
+      const index = (this.#next + i) % count;
+      const member = members[index] as Member;
+      if (!member.healthy) {
+        lacking = true;
+        continue;
+      }
+      if (member.facts.isLearner && !options.learnerOk) continue;
+      if (options.avoid?.has(member)) {
+        fallback ??= member;
+        continue;
+      }
+      this.#next = index + 1;
+      if (lacking) this.#mend();
+      return member;
+    }
+    if (lacking) this.#mend();
+    return fallback;
+  }
+
+  /** A member to call, as soon as there is one. */
+  async acquire(options: WaitOptions): Promise<Member> {
+    const { clock } = this.#options;
+    const startedAt = clock.now();
+    for (;;) {
+      if (this.#closed) throw new ClosedError('the client');
+      if (options.signal?.aborted) throw abortError(options.signal);
+      const member = this.pick(options);
+      if (member !== undefined) return member;
+      this.#failFast(startedAt);
+      if (clock.now() >= options.deadlineAt) throw this.#deadlineError(options.timeoutMs);
+      this.#mend();
+      await this.#change(options);
+    }
+  }
+
+  /** The member at an address, connected; made for the purpose when it is none of ours. */
+  async at(address: EndpointAddress, options: WaitOptions): Promise<Member> {
+    const own = this.#members.find((member) => addressKey(member.address) === addressKey(address));
+    let member = own ?? this.#aimed.get(addressKey(address));
+    if (member === undefined) {
+      member = this.#create(address);
+      this.#aimed.set(addressKey(address), member);
+    }
+    const { clock } = this.#options;
+    const startedAt = clock.now();
+    while (!member.usable) {
+      if (this.#closed) throw new ClosedError('the client');
+      if (options.signal?.aborted) throw abortError(options.signal);
+      const failure = member.lastFailure;
+      const hopeless = failure !== undefined && failure.at >= startedAt && HOPELESS.has(failure.error.kind);
+      if (hopeless || clock.now() >= options.deadlineAt) throw connectionError(causes([member]));
+      if (!member.connecting && clock.now() >= member.restUntil) this.#connect(member);
+      await this.#change(options, member.restUntil);
+    }
+    return member;
+  }
+
+  /** Connects, or probes, the members that are not healthy and have rested. */
+  #mend(): void {
+    const now = this.#options.clock.now();
+    for (const member of this.#members) {
+      if (!member.healthy && !member.connecting && now >= member.restUntil) this.#connect(member);
+    }
+  }
+
+  #connect(member: Member): void {
+    void member.connect().then(() => this.#wake());
+  }
+
+  #wake(): void {
+    for (const waiter of [...this.#waiters]) waiter();
+  }
+
+  /** Resolves when a member's state may have changed, one has rested, or the wait is over. */
+  #change(options: WaitOptions, restUntil = this.#firstRested()): Promise<void> {
+    const { clock } = this.#options;
+    return new Promise((resolve) => {
+      const until = Math.min(options.deadlineAt, restUntil > clock.now() ? restUntil : Number.POSITIVE_INFINITY);
+      let timer: Timer | undefined;
+      const done = (): void => {
+        timer?.cancel();
+        offAbort();
+        this.#waiters.delete(done);
+        resolve();
+      };
+      this.#waiters.add(done);
+      timer = clock.after(until - clock.now(), done);
+      const offAbort = onAbort(options.signal, () => queueMicrotask(done));
+    });
+  }
+
+  #firstRested(): number {
+    const resting = this.#members.filter((member) => !member.connecting && !member.healthy);
+    return Math.min(...resting.map((member) => member.restUntil));
+  }
+
+  /** Ends a wait that no amount of time will help: every member failed since it began, and for good. */
+  #failFast(startedAt: number): void {
+    const hopeless = this.#members.every(({ connecting, lastFailure }) => {
+      if (connecting || lastFailure === undefined || lastFailure.at < startedAt) return false;
+      return HOPELESS.has(lastFailure.error.kind);
+    });
+    if (hopeless) throw connectionError(causes(this.#members));
+  }
+
+  #deadlineError(timeoutMs: number): EtcdError {
+    const failed = causes(this.#members);
+    if (failed.length > 0) return connectionError(failed);
+    const leaderless = this.#members.some((member) => member.facts.hasLeader === false);
+    const reason = leaderless ? 'no member has a leader' : 'no member answered';
+    return deadlineError(timeoutMs, { cause: new UnavailableError(reason) });
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const member of [...this.#members, ...this.#aimed.values()]) member.close();
+    this.#wake();
+  }
+}
+
+/** Failures that trying again soon will not mend. */
+const HOPELESS: ReadonlySet<ConnectFailureKind> = new Set(['tls', 'not-etcd', 'foreign']);
+
+function causes(members: readonly Member[]): { endpoint: string; error: ConnectError }[] {
+  return members.flatMap(({ name, lastFailure }) =>
+    lastFailure === undefined ? [] : [{ endpoint: name, error: lastFailure.error }],
+  );
+}
+
+function foreign(theirs: ClusterId, ours: ClusterId): ConnectError {
+  return new ConnectError('foreign', `belongs to cluster ${formatId(theirs)}, not to ${formatId(ours)}`);
+}

@@ -1,0 +1,90 @@
+/**
+ * Read, change, write if nothing happened in between.
+ *
+ * @module
+ */
+
+import { CompareResult, CompareTarget, KV, type TxnRequest } from '../../protocol/generated/etcdserverpb.ts';
+import type { KeyValue as WireKeyValue } from '../../protocol/generated/mvccpb.ts';
+import type { Revision } from '../../protocol/int64.ts';
+import { type Key, toLatin1 } from '../../protocol/keys.ts';
+import type { Init } from '../../protocol/wire.ts';
+import { backoffMs } from '../../support/backoff.ts';
+import { sleep } from '../../support/signals.ts';
+import type { CallOptions } from '../call-options.ts';
+import type { Caller } from '../connection/caller.ts';
+import { DecodeError, EtcdError, InvalidArgumentError } from '../errors.ts';
+import type { KeyValue } from './key-value.ts';
+import type { Keyspace } from './keyspace.ts';
+import type { PutOptions, WithCall } from './options.ts';
+
+/** How a conditional write went. When it did not, `current` is what stands in its way. */
+export type SwapResult<V> =
+  | { readonly swapped: true; readonly revision: Revision }
+  | { readonly swapped: false; readonly current: KeyValue<V> | undefined; readonly revision: Revision };
+
+/** Writes a key if it is still as it was read; one round trip. */
+export async function compareAndSwap<V, In>(
+  keyspace: Keyspace<V, In>,
+  key: Key,
+  read: KeyValue<V> | undefined,
+  value: In,
+  options: WithCall<PutOptions>,
+): Promise<SwapResult<V>> {
+  const { signal, timeoutMs, endpoint, requireLeader, ...put } = options;
+  const result = await keyspace.txn(
+    {
+      if: [keyspace.key(key).unchangedSince(read)],
+      then: [keyspace.op.put(key, value, put)],
+      else: [keyspace.op.get(key)],
+    },
+    { signal, timeoutMs, endpoint, requireLeader },
+  );
+  const { revision } = result;
+  return result.succeeded ? { swapped: true, revision } : { swapped: false, current: result.results[0], revision };
+}
+
+/** How to count. */
+export interface IncrementOptions extends CallOptions {
+  /** What to add; may be negative. Default 1. */
+  readonly by?: bigint | undefined;
+  /** How often to try again when somebody else changed the key in between. Default 100. */
+  readonly maxConflicts?: number | undefined;
+}
+
+const CONFLICT_BACKOFF = { initialMs: 2, maxMs: 250 };
+
+/**
+ * Adds to an integer in decimal text. The first write guesses that the key is not there;
+ * a guess that fails brings the current value along, so each round costs one round trip.
+ */
+export async function increment(caller: Caller, key: Uint8Array, options: IncrementOptions): Promise<bigint> {
+  const { by = 1n, maxConflicts = 100 } = options;
+  if (typeof by !== 'bigint') throw new InvalidArgumentError('`by` is not a bigint');
+  let current: WireKeyValue | undefined;
+  for (let conflicts = 0; conflicts <= maxConflicts; conflicts++) {
+    const sum = parseInteger(current) + by;
+    const request: Init<TxnRequest> = {
+      compare: [
+        { key, target: CompareTarget.MOD, result: CompareResult.EQUAL, modRevision: current?.modRevision ?? 0n },
+      ],
+      success: [
+        { requestPut: { key, value: Buffer.from(String(sum), 'latin1'), ignoreLease: current !== undefined } },
+      ],
+      failure: [{ requestRange: { key } }],
+    };
+    const answer = await caller.unary(KV.txn, request, { kind: 'write' }, options);
+    if (answer.succeeded) return sum;
+    current = answer.responses[0]?.responseRange?.kvs[0];
+    // The first failure is the guess's; only from the second on is somebody else at work.
+    if (conflicts > 0) await sleep(caller.clock, backoffMs(CONFLICT_BACKOFF, conflicts - 1, caller.random), options.signal);
+  }
+  throw new EtcdError('server', `the counter was changed by others ${maxConflicts} times in a row`, { applied: 'no' });
+}
+
+function parseInteger(kv: WireKeyValue | undefined): bigint {
+  if (kv === undefined) return 0n;
+  const text = toLatin1(kv.value);
+  if (!/^[+-]?\d{1,1000}$/.test(text)) throw new DecodeError('the counter is not an integer in decimal text');
+  return BigInt(text);
+}

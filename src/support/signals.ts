@@ -1,0 +1,56 @@
+/**
+ * Waiting that ends: by a result, by a deadline, or by a signal.
+ *
+ * @module
+ */
+
+import type { Clock } from './clock.ts';
+
+/** Calls `callback` when the signal fires (at once when it has). Returns what takes the listener off again. */
+export function onAbort(signal: AbortSignal | undefined, callback: () => void): () => void {
+  if (signal === undefined) return noop;
+  if (signal.aborted) {
+    callback();
+    return noop;
+  }
+  signal.addEventListener('abort', callback, { once: true });
+  return () => signal.removeEventListener('abort', callback);
+}
+
+function noop(): void {}
+
+/**
+ * Waits `delayMs`, or less when a signal fires: then resolves at once, since the caller
+ * looks at its signals anyway and knows what to throw.
+ */
+export function sleep(clock: Clock, delayMs: number, ...signals: (AbortSignal | undefined)[]): Promise<void> {
+  return new Promise((resolve) => {
+    const cleanups: (() => void)[] = [];
+    const done = (): void => {
+      for (const cleanup of cleanups) cleanup();
+      resolve();
+    };
+    const timer = clock.after(delayMs, done);
+    cleanups.push(() => timer.cancel());
+    for (const signal of signals) cleanups.push(onAbort(signal, done));
+  });
+}
+
+/** A promise with its handles outside. */
+export interface Deferred<T> {
+  readonly promise: Promise<T>;
+  readonly resolve: (value: T) => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+/** Makes a {@link Deferred}. Its rejection is never reported as unhandled: whoever awaits it sees it. */
+export function deferred<T>(): Deferred<T> {
+  let resolve!: (value: T) => void;
+  let reject!: (reason: unknown) => void;
+  const promise = new Promise<T>((res, rej) => {
+    resolve = res;
+    reject = rej;
+  });
+  promise.catch(noop);
+  return { promise, resolve, reject };
+}

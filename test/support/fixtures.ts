@@ -1,0 +1,79 @@
+/** Suites that run against every real etcd the project supports. */
+import { randomBytes } from 'node:crypto';
+import { afterAll, beforeAll, describe } from 'vitest';
+import { ensureEtcd, type EtcdVersion } from '../../scripts/etcd.ts';
+import { EtcdCluster, type EtcdClusterOptions } from './etcd-cluster.ts';
+
+/** Every etcd release line that suites run against. */
+export const versions = ['3.4', '3.5'] as const satisfies readonly EtcdVersion[];
+
+/** Starting a cluster retries on its own; this is only the last resort. */
+const START_TIMEOUT_MS = 90_000;
+
+/** What a suite on etcd gets. */
+export interface EtcdSuite {
+  readonly version: EtcdVersion;
+  readonly size: 1 | 3;
+  /** One for the whole suite. There from `beforeAll` on: use it in hooks and tests, not while tests are defined. */
+  readonly cluster: EtcdCluster;
+  /** A key prefix (`…/`) that nothing else has used; call it once in each test. */
+  prefix(): string;
+}
+
+/** Everything a cluster can be started with, and which suites to make of it. */
+export interface EtcdSuiteOptions extends Omit<EtcdClusterOptions, 'version' | 'members'> {
+  /** Cluster sizes to run on, each a suite of its own. Default: one member. */
+  members?: 1 | 3 | readonly (1 | 3)[];
+  /** Default: all {@link versions}. */
+  versions?: readonly EtcdVersion[];
+}
+
+/** Why a version can't be had. In CI that is an error at once: a suite that was skipped there has tested nothing. */
+const unavailable = new Map<EtcdVersion, string>();
+for (const version of versions) {
+  try {
+    await ensureEtcd(version);
+  } catch (error) {
+    if (process.env.CI) throw error;
+    unavailable.set(version, (error as Error).message);
+  }
+}
+
+/** A key prefix that nothing else has used. */
+export function uniquePrefix(): string {
+  return `test-${randomBytes(6).toString('hex')}/`;
+}
+
+/**
+ * Defines a suite once for each version and size, with one shared cluster each. Where an etcd can't be had the suite is
+ * skipped with the reason on the console; in CI importing this module fails instead.
+ */
+export function describeOnEtcd(name: string, define: (suite: EtcdSuite) => void, options: EtcdSuiteOptions = {}): void {
+  const { members = 1, versions: wanted = versions, ...clusterOptions } = options;
+  const sizes = typeof members === 'number' ? [members] : members;
+  for (const version of wanted) {
+    const reason = unavailable.get(version);
+    if (reason !== undefined) console.warn(`skipping "${name}": ${reason}`);
+    for (const size of sizes) {
+      const title = `${name} [etcd ${version}${sizes.length > 1 || size > 1 ? `, ${size} member(s)` : ''}]`;
+      describe.skipIf(reason !== undefined)(title, () => {
+        let cluster: EtcdCluster | undefined;
+        beforeAll(async () => {
+          cluster = await EtcdCluster.start({ ...clusterOptions, version, members: size });
+        }, START_TIMEOUT_MS);
+        afterAll(async () => {
+          await cluster?.[Symbol.asyncDispose]();
+        });
+        define({
+          version,
+          size,
+          get cluster() {
+            if (!cluster) throw new Error('the cluster is started in beforeAll: use it in hooks and tests');
+            return cluster;
+          },
+          prefix: uniquePrefix,
+        });
+      });
+    }
+  }
+}

@@ -1,0 +1,43 @@
+/**
+ * Three suites. `unit` needs nothing but Node. `etcd` runs against real etcd servers, which
+ * its global set-up fetches. `package` needs `npm run build` and looks at what is published.
+ */
+import { defineConfig } from 'vitest/config';
+
+const onEtcd = ['test/**/*.etcd.test.ts', 'test/support-tests/**/*.test.ts'];
+const onPackage = ['test/package/**/*.test.ts'];
+
+export default defineConfig({
+  // Examples and the documents' code import the package by its name.
+  resolve: { tsconfigPaths: true },
+  test: {
+    projects: [
+      {
+        extends: true,
+        test: { name: 'unit', include: ['test/**/*.test.ts'], exclude: [...onEtcd, ...onPackage] },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'etcd',
+          include: onEtcd,
+          globalSetup: ['test/global-setup.ts'],
+          // Each file starts servers of its own, and what they are tested for is often about time.
+          maxWorkers: 2,
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'package',
+          include: onPackage,
+          fileParallelism: false,
+          testTimeout: 180_000,
+          hookTimeout: 300_000,
+        },
+      },
+    ],
+  },
+});
