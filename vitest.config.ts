@@ -14,7 +14,13 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: 'unit', include: ['test/**/*.test.ts'], exclude: [...onEtcd, ...onPackage] },
+        test: {
+          name: 'unit',
+          include: ['test/**/*.test.ts'],
+          exclude: [...onEtcd, ...onPackage],
+          // For what hangs. Nothing here waits for time to pass, but a machine may be busy.
+          testTimeout: 60_000,
+        },
       },
       {
         extends: true,

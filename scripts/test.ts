@@ -26,6 +26,9 @@ const stages: readonly (readonly [steps: readonly Step[], atOnce: number])[] = [
 ];
 
 let total: Counts = { passed: 0, failed: 0 };
-for (const [steps, atOnce] of stages) total = addCounts(total, await runSteps(steps, atOnce));
+for (const [steps, atOnce] of stages) {
+  const counts = await runSteps(steps, atOnce);
+  total = addCounts(total, counts);
+}
 console.log(`${total.passed} passed, ${total.failed} failed`);
 process.exitCode = total.failed === 0 ? 0 : 1;

@@ -41,7 +41,9 @@ export async function runSteps(steps: readonly Step[], atOnce = 1): Promise<Coun
   let total = NO_COUNTS;
   const worker = async (): Promise<void> => {
     for (let step = waiting.shift(); step !== undefined; step = waiting.shift()) {
-      total = addCounts(total, await runStep(step));
+      // Not in one expression: it would read the total before the step, and lose what others add meanwhile.
+      const counts = await runStep(step);
+      total = addCounts(total, counts);
     }
   };
   await Promise.all(Array.from({ length: Math.min(atOnce, steps.length) }, worker));

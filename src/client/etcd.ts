@@ -4,9 +4,9 @@
  * @module
  */
 
-import { KV } from '../protocol/generated/etcdserverpb.ts';
 import type { Revision } from '../protocol/int64.ts';
 import { NO_BYTES } from '../protocol/keys.ts';
+import type { Clock } from '../support/clock.ts';
 import { AuthApi } from './admin/auth.ts';
 import { ClusterApi } from './admin/cluster.ts';
 import { ElectionApi } from './admin/elections.ts';
@@ -24,6 +24,7 @@ import { TokenSource } from './connection/token.ts';
 import type { ClientContext } from './context.ts';
 import { GetCoalescer, PutCoalescer } from './kv/coalesce.ts';
 import { utf8 } from './kv/codec.ts';
+import { type CompactOptions, compact } from './kv/compact.ts';
 import { Keyspace } from './kv/keyspace.ts';
 import { Reader } from './kv/reads.ts';
 import { LeaseKeeper } from './lease/keeper.ts';
@@ -35,11 +36,7 @@ import { credentialsSource } from './transport/grpc-tls.ts';
 import type { TransportFactory } from './transport/transport.ts';
 import { WatchHub } from './watch/hub.ts';
 
-/** How to compact. */
-export interface CompactOptions extends CallOptions {
-  /** Waits until the member that answers has also removed the old versions from its disk. Default false. */
-  readonly physical?: boolean | undefined;
-}
+export type { CompactOptions } from './kv/compact.ts';
 
 /** What the client knows of one of its endpoints. */
 export interface EndpointStatus {
@@ -130,6 +127,11 @@ export class Etcd extends Keyspace<string, string | Uint8Array> implements Async
     await this.revision(options);
   }
 
+  /** The clock that this client goes by. */
+  get clock(): Clock {
+    return this.#options.clock;
+  }
+
   /** The endpoints and their state. */
   get endpoints(): readonly EndpointStatus[] {
     return this.#inside.caller.pool.members.map((member) => ({
@@ -169,9 +171,8 @@ export class Etcd extends Keyspace<string, string | Uint8Array> implements Async
    * @throws CompactedError when that was done before, EtcdError `future-revision` when the
    * store has not got there yet.
    */
-  async compact(revision: Revision, options: CompactOptions = {}): Promise<void> {
-    const { physical, ...call } = options;
-    await this.#inside.caller.unary(KV.compact, { revision, physical }, { kind: 'write' }, call);
+  compact(revision: Revision, options?: CompactOptions): Promise<void> {
+    return compact(this.#inside.caller, revision, options);
   }
 
   /** What the servers can do, by the version they tell. See {@link Capabilities}. */

@@ -30,7 +30,7 @@ export interface EtcdOptions {
   readonly auth?: Credentials | undefined;
   /** How long a call may take in all, retries included, unless it says otherwise. Default 5000. */
   readonly timeoutMs?: number | undefined;
-  /** How long a connection may take: TCP, TLS, HTTP/2 and one status call. Default 3000. */
+  /** How long a connection may take (TCP, TLS and HTTP/2), and then the first answer on it. Default 3000. */
   readonly connectTimeoutMs?: number | undefined;
   /** When a silent connection is pinged, and given up. `false` for no pings. */
   readonly keepalive?: false | KeepaliveOptions | undefined;
@@ -126,7 +126,10 @@ export interface ResolvedOptions {
   readonly transport: TransportFactory | undefined;
 }
 
-const milliseconds = z.number().positive().max(2 ** 31 - 1);
+const milliseconds = z
+  .number()
+  .positive()
+  .max(2 ** 31 - 1);
 const count = z.int().positive();
 const func = z.custom<(...args: never[]) => unknown>((value) => typeof value === 'function', 'expected a function');
 const pem = z.union([z.string().min(1), z.instanceof(Uint8Array), z.strictObject({ path: z.string().min(1) })], {
@@ -170,7 +173,11 @@ const schema = z.strictObject({
   connectTimeoutMs: milliseconds.default(3_000),
   keepalive: z.union([z.literal(false), keepalive]).prefault({}),
   requireLeader: z.boolean().default(true),
-  maxReceiveBytes: z.int().positive().max(2 ** 31 - 1).default(2 ** 31 - 1),
+  maxReceiveBytes: z
+    .int()
+    .positive()
+    .max(2 ** 31 - 1)
+    .default(2 ** 31 - 1),
   maxTxnOps: count.default(128),
   retry: z
     .strictObject({
@@ -222,8 +229,13 @@ export function resolveOptions(options: EtcdOptions): ResolvedOptions {
   };
 }
 
-/** Endpoints as addresses; one written twice counts once. */
+/**
+ * Endpoints as addresses; one written twice counts once.
+ *
+ * @throws InvalidArgumentError when there are none, or one cannot be read.
+ */
 export function parseEndpoints(written: readonly string[], secureByDefault: boolean): EndpointAddress[] {
+  if (written.length === 0) throw new InvalidArgumentError('endpoints: name at least one');
   return uniqueAddresses(written.map((text) => parseEndpoint(text, secureByDefault)));
 }
 

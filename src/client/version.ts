@@ -30,7 +30,5 @@ export function parseVersion(text: string): EtcdVersion | undefined {
 
 /** Orders versions: negative when `a` is the older one, positive when `b` is, 0 when they are as good as equal. */
 export function compareVersions(a: EtcdVersion, b: EtcdVersion): number {
-  return (
-    a.major - b.major || a.minor - b.minor || a.patch - b.patch || Number(b.prerelease) - Number(a.prerelease)
-  );
+  return a.major - b.major || a.minor - b.minor || a.patch - b.patch || Number(b.prerelease) - Number(a.prerelease);
 }

@@ -67,7 +67,8 @@ describe('supports', () => {
     const part = fc.integer({ min: 0, max: 40 });
     fc.assert(
       fc.property(fc.constantFrom(...features), part, part, part, (feature, minor, patch, more) => {
-        if (supports(`3.${minor}.${patch}`, feature)) expect(supports(`3.${minor}.${patch + more}`, feature)).toBe(true);
+        if (supports(`3.${minor}.${patch}`, feature))
+          expect(supports(`3.${minor}.${patch + more}`, feature)).toBe(true);
       }),
     );
   });

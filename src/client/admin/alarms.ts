@@ -11,10 +11,10 @@
  */
 
 import {
-  type AlarmMember,
   AlarmRequestAlarmAction as Action,
-  AlarmType as WireType,
+  type AlarmMember,
   Maintenance,
+  AlarmType as WireType,
 } from '../../protocol/generated/etcdserverpb.ts';
 import type { MemberId } from '../../protocol/int64.ts';
 import type { CallOptions } from '../call-options.ts';
@@ -35,6 +35,7 @@ export interface Alarm {
 
 /** Alarms: those that are on, or those that a call changed. */
 export interface AlarmsResult {
+  /** All zero from etcd 3.4, which sends none with alarms. */
   readonly header: ResponseHeader;
   readonly alarms: readonly Alarm[];
 }

@@ -12,6 +12,7 @@
  * @module
  */
 
+import { randomBytes } from 'node:crypto';
 import { inspect } from 'node:util';
 import { Auth as AuthService } from '../../protocol/generated/etcdserverpb.ts';
 import type { CallOptions } from '../call-options.ts';
@@ -20,7 +21,7 @@ import { InvalidArgumentError } from '../errors.ts';
 import { type ResponseHeader, toHeader } from '../header.ts';
 import type { Target } from '../kv/target.ts';
 import { type Permission, toPermission, toPermissionRange, toWirePermission } from './permissions.ts';
-import { needing } from './server-capabilities.ts';
+import { endpointWith, needing } from './server-capabilities.ts';
 import { READ, WRITE } from './traits.ts';
 
 /** The answer of a change that answers nothing but who made it, and when. */
@@ -36,10 +37,18 @@ export interface AuthStatus {
   readonly authRevision: bigint;
 }
 
+/**
+ * A password itself, or its bcrypt hash (`$2a$…`, `$2b$…` or `$2y$…`, 60 characters). A hash
+ * needs etcd 3.5: then the password is known to nobody on the way.
+ */
+export type PasswordOptions =
+  | { readonly password: string; readonly hashedPassword?: undefined }
+  | { readonly hashedPassword: string; readonly password?: undefined };
+
 /** How a new user logs in: with a password, or without one, by the common name of a client certificate. */
 export type NewUserOptions =
-  | { readonly password: string; readonly noPassword?: false | undefined }
-  | { readonly noPassword: true; readonly password?: undefined };
+  | (PasswordOptions & { readonly noPassword?: false | undefined })
+  | { readonly noPassword: true; readonly password?: undefined; readonly hashedPassword?: undefined };
 
 /** The names of some users or roles. */
 export interface NamesResult {
@@ -130,7 +139,8 @@ export class AuthApi {
    * this method is for programs that pass tokens on. A simple token lives 300 s after its
    * last use unless the server's `--auth-token-ttl` says otherwise.
    *
-   * @throws EtcdError with `etcdCode` `AuthFailed` for a wrong user or password, `AuthNotEnabled` while authentication is off.
+   * @throws EtcdError with `etcdCode` `AuthFailed` for a wrong user or password,
+   *   `AuthNotEnabled` while authentication is off.
    */
   async authenticate(name: string, password: string, options?: CallOptions): Promise<Login> {
     const request = { name: named('user', name), password: secret(password) };
@@ -154,22 +164,36 @@ export class UserApi {
    * Creates a user. One without a password can only be the common name of a client
    * certificate.
    *
-   * There is no way to create a user from a password's hash: every etcd so far replaces the
-   * field by the hash of the (then empty) password. {@link UserApi.changePassword} can take one.
+   * From a hash it takes two calls, since every etcd so far replaces a hash given at
+   * creation by that of the empty password: the user is created with a random password that
+   * nobody knows, and then gets the hash. If only the first succeeds, nobody can log in.
    *
    * @throws InvalidArgumentError for an empty password, which etcd would accept.
+   * @throws UnsupportedError for a hash, unless a member is known to run etcd 3.5 or later.
    * @throws EtcdError with `etcdCode` `UserExists`.
    */
   async add(name: string, login: NewUserOptions, options?: CallOptions): Promise<ChangeResult> {
+    const user = named('user', name);
+    if (login.hashedPassword !== undefined) {
+      const hashedPassword = bcryptHash(login.hashedPassword);
+      const aimed = await hashCapable(this.#caller, options);
+      await this.add(name, { password: randomBytes(32).toString('base64url') }, aimed);
+      return this.#setHash(user, hashedPassword, aimed);
+    }
     const request = login.noPassword
-      ? { name: named('user', name), options: { noPassword: true } }
-      : { name: named('user', name), password: secret(login.password), options: { noPassword: false } };
+      ? { name: user, options: { noPassword: true } }
+      : { name: user, password: secret(login.password), options: { noPassword: false } };
     return change(await this.#caller.unary(AuthService.userAdd, request, WRITE, options));
   }
 
   /** A user's roles. @throws EtcdError with `etcdCode` `UserNotFound`. */
   async get(name: string, options?: CallOptions): Promise<UserResult> {
-    const { header, roles } = await this.#caller.unary(AuthService.userGet, { name: named('user', name) }, READ, options);
+    const { header, roles } = await this.#caller.unary(
+      AuthService.userGet,
+      { name: named('user', name) },
+      READ,
+      options,
+    );
     return { header: toHeader(header), name, roles };
   }
 
@@ -188,11 +212,23 @@ export class UserApi {
    * Gives a user another password and makes its tokens void.
    *
    * @throws InvalidArgumentError for an empty password.
+   * @throws UnsupportedError for a hash, unless a member is known to run etcd 3.5 or later: an
+   *   older one would set the empty password.
    * @throws EtcdError with `etcdCode` `UserNotFound`.
    */
-  async changePassword(name: string, password: string, options?: CallOptions): Promise<ChangeResult> {
-    const request = { name: named('user', name), password: secret(password) };
+  async changePassword(name: string, login: PasswordOptions, options?: CallOptions): Promise<ChangeResult> {
+    const user = named('user', name);
+    if (login.hashedPassword !== undefined) {
+      const hashedPassword = bcryptHash(login.hashedPassword);
+      return this.#setHash(user, hashedPassword, await hashCapable(this.#caller, options));
+    }
+    const request = { name: user, password: secret(login.password) };
     return change(await this.#caller.unary(AuthService.userChangePassword, request, WRITE, options));
+  }
+
+  async #setHash(name: string, hashedPassword: string, aimed: CallOptions): Promise<ChangeResult> {
+    const request = { name, hashedPassword };
+    return change(await this.#caller.unary(AuthService.userChangePassword, request, WRITE, aimed));
   }
 
   /** Gives a user a role. @throws EtcdError with `etcdCode` `UserNotFound` or `RoleNotFound`. */
@@ -229,7 +265,12 @@ export class RoleApi {
    * @throws EtcdError with `etcdCode` `RoleNotFound`.
    */
   async get(name: string, options?: CallOptions): Promise<RoleResult> {
-    const { header, perm } = await this.#caller.unary(AuthService.roleGet, { role: named('role', name) }, READ, options);
+    const { header, perm } = await this.#caller.unary(
+      AuthService.roleGet,
+      { role: named('role', name) },
+      READ,
+      options,
+    );
     return { header: toHeader(header), name, permissions: perm.map(toPermission) };
   }
 
@@ -273,6 +314,20 @@ function change({ header }: { readonly header: Parameters<typeof toHeader>[0] })
 function named(what: 'user' | 'role', name: string): string {
   if (typeof name !== 'string' || name === '') throw new InvalidArgumentError(`the ${what} name is empty or no string`);
   return name;
+}
+
+/** As the field wants it: base64 of the hash's text. */
+function bcryptHash(hash: string): string {
+  if (typeof hash !== 'string' || !/^\$2[aby]\$\d\d\$[./0-9A-Za-z]{53}$/.test(hash)) {
+    throw new InvalidArgumentError('hashedPassword is no bcrypt hash');
+  }
+  return Buffer.from(hash, 'latin1').toString('base64');
+}
+
+/** Aims a call at a member that is known to understand hashes: to guess wrong would be to set an empty password. */
+async function hashCapable(caller: Caller, options: CallOptions = {}): Promise<CallOptions> {
+  const endpoint = await endpointWith(caller, 'hashedPassword', options);
+  return { ...options, endpoint };
 }
 
 function secret(password: string): string {

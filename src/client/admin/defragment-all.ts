@@ -75,7 +75,8 @@ export async function defragmentAll(
   defragment: Defragment,
 ): Promise<readonly DefragmentStep[]> {
   const { continueOnError = false, onStep, settleTimeoutMs = SETTLE_TIMEOUT_MS, ...call } = options;
-  if (!(settleTimeoutMs > 0)) throw new InvalidArgumentError(`settleTimeoutMs ${settleTimeoutMs} is not a positive number`);
+  if (!(settleTimeoutMs > 0))
+    throw new InvalidArgumentError(`settleTimeoutMs ${settleTimeoutMs} is not a positive number`);
   const steps: DefragmentStep[] = [];
   for (;;) {
     const health = await look({ signal: call.signal, requireLeader: call.requireLeader });
@@ -85,7 +86,6 @@ export async function defragmentAll(
     const step = await takeStep(caller, health, next, { ...call, settleTimeoutMs }, defragment);
     steps.push({ ...step, done: steps.length + 1, total: steps.length + rest.length });
     onStep?.(steps.at(-1) as DefragmentStep);
-    if (step.error?.code === 'aborted') throw step.error;
     if (step.error !== undefined && !continueOnError) throw step.error;
   }
 }
@@ -104,7 +104,8 @@ async function takeStep(
   if (isLearner) return { ...about, outcome: 'skipped', bytesAfter: undefined, error: undefined };
   const { settleTimeoutMs, ...call } = options;
   try {
-    if (endpoint === undefined || status === undefined) throw error ?? new UnavailableError('the member does not answer');
+    if (endpoint === undefined || status === undefined)
+      throw error ?? new UnavailableError('the member does not answer');
     checkOthers(health, member);
     await defragment({ ...call, endpoint });
     const bytesAfter = await settled(caller, health, member, settleTimeoutMs, call.signal);
@@ -141,16 +142,19 @@ async function settled(
   const wait = new Budget(caller.clock, { signal }, timeoutMs);
   const others = health.members.map((other) => other.member).filter(({ id }) => id !== member.id);
   let target: bigint | undefined;
+  let cause: EtcdError | undefined;
   while (wait.leftMs > 0) {
     if (signal?.aborted) throw abortError(signal);
     const look = new Budget(caller.clock, { signal }, Math.min(HEALTH_TIMEOUT_MS, wait.leftMs));
     target ??= await committedBy(caller, others, look);
-    const { status } = await askMember(caller, member, look);
+    const { status, error } = await askMember(caller, member, look);
+    cause = error;
     if (status?.leaderId !== undefined && status.raftAppliedIndex >= target) return status.dbSizeBytes;
     await sleep(caller.clock, Math.min(POLL_MS, wait.leftMs), signal);
   }
   if (signal?.aborted) throw abortError(signal);
-  throw new DeadlineError(`the member ${member.name} did not recover within ${Math.round(timeoutMs)} ms of its defragmentation`);
+  const what = `the member ${member.name} did not recover within ${Math.round(timeoutMs)} ms of its defragmentation`;
+  throw new DeadlineError(what, { endpoint: cause?.endpoint, cause });
 }
 
 async function committedBy(caller: Caller, members: readonly ClusterMember[], look: Budget): Promise<bigint> {

@@ -12,7 +12,11 @@
  * @module
  */
 
-import { Election, type LeaderKey as WireLeaderKey, type LeaderResponse } from '../../protocol/generated/v3electionpb.ts';
+import {
+  Election,
+  type LeaderResponse,
+  type LeaderKey as WireLeaderKey,
+} from '../../protocol/generated/v3electionpb.ts';
 import type { LeaseId, Revision } from '../../protocol/int64.ts';
 import { type Key, toBytes } from '../../protocol/keys.ts';
 import type { CallOptions } from '../call-options.ts';

@@ -31,7 +31,7 @@ export interface MemberHealth {
   readonly isLearner: boolean;
   /** All it said; undefined when it did not answer. */
   readonly status: MemberStatus | undefined;
-  /** How many committed Raft entries it has not applied, measured by the member that is furthest; undefined when it did not answer. */
+  /** How many Raft entries it is behind the member that is furthest; undefined when it did not answer. */
   readonly raftLag: number | undefined;
   /** Its own alarms; empty too when the list of alarms could not be had. */
   readonly alarms: readonly Alarm[];
@@ -69,11 +69,7 @@ const LIST_SHARE = 0.5;
  *
  * @throws EtcdError when no endpoint of the client tells who the members are, or the signal fires.
  */
-export async function readHealth(
-  caller: Caller,
-  cluster: ClusterApi,
-  options: CallOptions,
-): Promise<ClusterHealth> {
+export async function readHealth(caller: Caller, cluster: ClusterApi, options: CallOptions): Promise<ClusterHealth> {
   const budget = new Budget(caller.clock, options, HEALTH_TIMEOUT_MS);
   const members = await listMembers(caller, cluster, options, budget);
   const [statuses, alarms] = await Promise.all([
@@ -97,7 +93,9 @@ async function listMembers(
 ): Promise<readonly ClusterMember[]> {
   const endpoints = options.endpoint === undefined ? clientEndpoints(caller) : [options.endpoint];
   const timeoutMs = budget.leftMs * LIST_SHARE;
-  const lists = endpoints.map((endpoint) => cluster.members({ ...budget.next({ endpoint, timeoutMs }), linearizable: false }));
+  const lists = endpoints.map((endpoint) =>
+    cluster.members({ ...budget.next({ endpoint, timeoutMs }), linearizable: false }),
+  );
   try {
     return (await Promise.any(lists)).members;
   } catch (error) {
@@ -115,7 +113,10 @@ export interface Answer {
 /** Asks a member for its status at each place it may be reached, until it answers. Rejects with nothing but bugs. */
 export async function askMember(caller: Caller, member: ClusterMember, budget: Budget): Promise<Answer> {
   const endpoints = endpointsOf(caller, member);
-  let last: Answer = { endpoint: undefined, error: new UnavailableError('the member has not started: it has no client URL') };
+  let last: Answer = {
+    endpoint: undefined,
+    error: new UnavailableError('the member has not started: it has no client URL'),
+  };
   for (const [index, endpoint] of endpoints.entries()) {
     try {
       const timeoutMs = budget.leftMs / (endpoints.length - index);
@@ -136,7 +137,10 @@ function assess(
   alarms: readonly Alarm[] | undefined,
   alarmsError: EtcdError | undefined,
 ): ClusterHealth {
-  const committed = answers.reduce((max, { status }) => (status && status.raftIndex > max ? status.raftIndex : max), 0n);
+  const committed = answers.reduce(
+    (max, { status }) => (status && status.raftIndex > max ? status.raftIndex : max),
+    0n,
+  );
   const health = members.map((member, index): MemberHealth => {
     const { endpoint, status, error } = answers[index] as Answer;
     const own = (alarms ?? []).filter(({ memberId }) => memberId === member.id);

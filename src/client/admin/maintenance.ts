@@ -15,7 +15,10 @@
  * @module
  */
 
-import { DowngradeRequestDowngradeAction as Action, Maintenance as Service } from '../../protocol/generated/etcdserverpb.ts';
+import {
+  DowngradeRequestDowngradeAction as Action,
+  Maintenance as Service,
+} from '../../protocol/generated/etcdserverpb.ts';
 import type { MemberId, Revision } from '../../protocol/int64.ts';
 import type { CallOptions } from '../call-options.ts';
 import type { Caller } from '../connection/caller.ts';
@@ -27,8 +30,8 @@ import { type DefragmentAllOptions, type DefragmentStep, defragmentAll } from '.
 import { type ClusterHealth, readHealth } from './health.ts';
 import { moveLeader } from './move-leader.ts';
 import { needing } from './server-capabilities.ts';
-import { type SaveSnapshotOptions, type SavedSnapshot, saveSnapshot } from './snapshot-file.ts';
 import { openSnapshot, type SnapshotOptions, type SnapshotStream } from './snapshot.ts';
+import { type SavedSnapshot, type SaveSnapshotOptions, saveSnapshot } from './snapshot-file.ts';
 import { type MemberStatus, toStatus } from './status.ts';
 import { LOCAL_READ, LOCAL_WRITE, READ, STATUS_TRAITS, WRITE } from './traits.ts';
 
@@ -105,7 +108,7 @@ export class MaintenanceApi {
     await this.#caller.unary(Service.defragment, {}, LOCAL_WRITE, call);
   }
 
-  /** The hash of a member's database file. For the integrity of the data {@link MaintenanceApi.hashKv} is what you want. */
+  /** The hash of a member's database file. To compare members use {@link MaintenanceApi.hashKv}. */
   async hash(options: CallOptions = {}): Promise<HashResult> {
     const call = { timeoutMs: HASH_TIMEOUT_MS, ...defined(options) };
     const { header, hash } = await this.#caller.unary(Service.hash, {}, LOCAL_READ, call);

@@ -25,9 +25,7 @@ export function endpointsOf(caller: Caller, { id, clientUrls }: ClusterMember): 
 }
 
 function ownEndpoints(caller: Caller, id: MemberId): string[] {
-  return caller.pool.members
-    .filter(({ facts }) => facts.memberId === id)
-    .map(({ address }) => endpointText(address));
+  return caller.pool.members.filter(({ facts }) => facts.memberId === id).map(({ address }) => endpointText(address));
 }
 
 /** All endpoints of the client. */

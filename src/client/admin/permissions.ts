@@ -10,7 +10,7 @@
  * @module
  */
 
-import { type Permission as WirePermission, PermissionType } from '../../protocol/generated/authpb.ts';
+import { PermissionType, type Permission as WirePermission } from '../../protocol/generated/authpb.ts';
 import { bytesEqual, isUnbounded, type Key, NO_BYTES, prefixEnd } from '../../protocol/keys.ts';
 import type { Init } from '../../protocol/wire.ts';
 import { InvalidArgumentError } from '../errors.ts';

@@ -15,6 +15,7 @@ import { type Feature, supports, unsupportedError } from '../capabilities.ts';
 import type { Caller } from '../connection/caller.ts';
 import { EtcdError, UnsupportedError } from '../errors.ts';
 import { compareVersions, parseVersion } from '../version.ts';
+import { endpointText } from './member-address.ts';
 import { STATUS_TRAITS } from './traits.ts';
 
 /** What a server of one version can do. */
@@ -84,7 +85,27 @@ export async function requireFeature(caller: Caller, feature: Feature, options: 
 
 const UNTOLD: ReadonlySet<EtcdError['code']> = new Set(['permission-denied', 'unauthenticated']);
 
-/** Makes a call that older servers do not know; their "unknown method" becomes an error that says which version does. */
+/**
+ * An endpoint whose member is known to have a feature, for calls that would do harm on
+ * another: `options.endpoint`, or one that this client is connected to.
+ *
+ * @throws UnsupportedError when there is none; EtcdError when the version is not to be had.
+ */
+export async function endpointWith(caller: Caller, feature: Feature, options: CallOptions): Promise<string> {
+  const { endpoint } = options;
+  const found = () =>
+    caller.pool.members.find(({ usable, facts }) => usable && supports(facts.version, feature))?.address;
+  const known = endpoint === undefined ? found() : undefined;
+  if (known !== undefined) return endpointText(known);
+  // Asking also connects, so a member of ours may be known now.
+  const { version } = await caller.unary(Maintenance.status, {}, STATUS_TRAITS, options);
+  if (endpoint !== undefined && supports(version, feature)) return endpoint;
+  const connected = endpoint === undefined ? found() : undefined;
+  if (connected === undefined) throw unsupportedError(feature, version, { endpoint });
+  return endpointText(connected);
+}
+
+/** Makes a call that older servers do not know; their "unknown method" becomes an error that says which do. */
 export async function needing<T>(caller: Caller, feature: Feature, call: Promise<T>): Promise<T> {
   try {
     return await call;

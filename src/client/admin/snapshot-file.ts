@@ -48,7 +48,9 @@ export interface SavedSnapshot {
  */
 export async function saveSnapshot(caller: Caller, path: string, options: SaveSnapshotOptions): Promise<SavedSnapshot> {
   const { onProgress, ...snapshotOptions } = options;
-  const suffix = Math.floor(caller.random() * 2 ** 32).toString(16).padStart(8, '0');
+  const suffix = Math.floor(caller.random() * 2 ** 32)
+    .toString(16)
+    .padStart(8, '0');
   const part = `${path}.${suffix}.part`;
   const file = await open(part, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
   try {

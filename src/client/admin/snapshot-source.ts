@@ -16,7 +16,7 @@ import type { Caller } from '../connection/caller.ts';
 import { abortError } from '../connection/failures.ts';
 import { streamMessages } from '../connection/server-stream.ts';
 import { DeadlineError, EtcdError, InvalidArgumentError } from '../errors.ts';
-import { STATUS_TRAITS } from './traits.ts';
+import { LOCAL_READ } from './traits.ts';
 
 /** How to take a snapshot. */
 export interface SnapshotOptions extends CallOptions {
@@ -24,6 +24,12 @@ export interface SnapshotOptions extends CallOptions {
   readonly timeoutMs?: number | undefined;
   /** How long the server may take for its next piece once it was asked for one. Default 30,000. */
   readonly idleTimeoutMs?: number | undefined;
+}
+
+/** An open source and its first message; undefined when it ended before it began. */
+export interface OpenedSource {
+  readonly source: SnapshotSource;
+  readonly first: SnapshotResponse | undefined;
 }
 
 const IDLE_TIMEOUT_MS = 30_000;
@@ -48,8 +54,8 @@ export class SnapshotSource {
     this.#caller = caller;
     this.#idleTimeoutMs = idleTimeoutMs;
     const call = { ...options, signal: this.#stop.signal };
-    // A member without a leader, and a learner too, can be backed up.
-    this.#messages = streamMessages(caller, Maintenance.snapshot, {}, STATUS_TRAITS, call);
+    // A member without a leader can be backed up. A learner too, but only since 3.5, and only if it is asked for.
+    this.#messages = streamMessages(caller, Maintenance.snapshot, {}, LOCAL_READ, call);
     this.#offAbort = onAbort(signal, () => this.#giveUp(abortError(signal as AbortSignal)));
     if (timeoutMs !== undefined && timeoutMs < Number.POSITIVE_INFINITY) {
       const late = new DeadlineError(`no whole snapshot within ${Math.round(timeoutMs)} ms`);
@@ -61,7 +67,7 @@ export class SnapshotSource {
    * Opens a snapshot and waits for its first message. Until that has come nothing is lost
    * by starting over, so a broken connection or a worn-out token gets two more tries.
    */
-  static async open(caller: Caller, options: SnapshotOptions): Promise<{ source: SnapshotSource; first: SnapshotResponse | undefined }> {
+  static async open(caller: Caller, options: SnapshotOptions): Promise<OpenedSource> {
     for (let attempt = 1; ; attempt++) {
       const source = new SnapshotSource(caller, options);
       try {
@@ -79,7 +85,8 @@ export class SnapshotSource {
   /** The next message; undefined at the end. Rejects with an EtcdError. */
   async next(): Promise<SnapshotResponse | undefined> {
     const idleMs = this.#idleTimeoutMs;
-    const late = (): void => this.#giveUp(new DeadlineError(`the snapshot made no progress for ${Math.round(idleMs)} ms`));
+    const late = (): void =>
+      this.#giveUp(new DeadlineError(`the snapshot made no progress for ${Math.round(idleMs)} ms`));
     const timer = this.#caller.clock.after(idleMs, late);
     try {
       const step = await this.#messages.next();

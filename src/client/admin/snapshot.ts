@@ -44,7 +44,7 @@ const SECTOR_BYTES = 512;
 export class SnapshotStream extends Readable {
   /** How many bytes it yields in all, the digest included. */
   readonly totalBytes: number;
-  /** The version of the member that made it, the right one to restore it with. Since 3.6; undefined from older servers. */
+  /** The version of the member that made it, the right one to restore it with. Undefined before 3.6. */
   readonly version: string | undefined;
   readonly #source: SnapshotSource;
   readonly #databaseBytes: number;
@@ -96,7 +96,9 @@ export class SnapshotStream extends Readable {
     this.#received += bytes.length;
     this.#hash.update(bytes);
     if (Number(remainingBytes) !== this.#databaseBytes - this.#received) {
-      throw mismatch(`the server counts ${remainingBytes} bytes to come where ${this.#databaseBytes - this.#received} are`);
+      throw mismatch(
+        `the server counts ${remainingBytes} bytes to come where ${this.#databaseBytes - this.#received} are`,
+      );
     }
     if (rest.length > 0) this.#digest = Buffer.concat([this.#digest, rest]);
     if (this.#digest.length > DIGEST_BYTES) throw mismatch('it is longer than the server announced');
@@ -122,7 +124,7 @@ export class SnapshotStream extends Readable {
   }
 }
 
-/** Opens a snapshot of any member, a learner too, or of the one at `endpoint`. */
+/** Opens a snapshot of any voting member, or of the one at `endpoint`: since 3.5 that may be a learner. */
 export async function openSnapshot(caller: Caller, options: SnapshotOptions): Promise<SnapshotStream> {
   const { source, first } = await SnapshotSource.open(caller, options);
   if (first !== undefined) return new SnapshotStream(source, first);

@@ -18,7 +18,7 @@
 import type { Init, MethodDescriptor } from '../../protocol/wire.ts';
 import type { CallOptions } from '../call-options.ts';
 import type { Caller } from '../connection/caller.ts';
-import { AbortError, DeadlineError, type EtcdErrorDetails, InvalidArgumentError } from '../errors.ts';
+import { AbortError, DeadlineError, EtcdError, type EtcdErrorDetails, InvalidArgumentError } from '../errors.ts';
 import { WRITE } from './traits.ts';
 
 /** Makes a call that may wait for ever. `what` completes "gave up waiting for …". */
@@ -34,11 +34,17 @@ export async function callAndWait<I, O>(
     return await caller.unary(method, request, WRITE, { ...options, timeoutMs });
   } catch (error) {
     if (error instanceof AbortError) throw new AbortError(`aborted by the caller: ${consequence(what, error)}`, error);
-    if (error instanceof DeadlineError && options.timeoutMs !== undefined) {
+    if (options.timeoutMs !== undefined && isDeadline(error)) {
       throw new DeadlineError(`no answer within ${Math.round(timeoutMs)} ms: ${consequence(what, error)}`, error);
     }
     throw error;
   }
+}
+
+/** Whether the time was up. The server may notice first, and says so without a code, as in all errors here. */
+function isDeadline(error: unknown): error is EtcdError {
+  if (error instanceof DeadlineError) return true;
+  return error instanceof EtcdError && error.code === 'server' && error.message.includes('context deadline exceeded');
 }
 
 function consequence(what: string, { applied }: EtcdErrorDetails): string {
@@ -49,9 +55,11 @@ function consequence(what: string, { applied }: EtcdErrorDetails): string {
   );
 }
 
-/** @throws InvalidArgumentError for no lease: the server would make one of 60 s and let it run out while it is relied on. */
+/** @throws InvalidArgumentError for no lease: the server would make one of 60 s and not renew it. */
 export function checkLease(lease: bigint): void {
   if (typeof lease !== 'bigint' || lease === 0n) {
-    throw new InvalidArgumentError('a lease of your own is needed: one that the server makes runs out after 60 s, unrenewed');
+    throw new InvalidArgumentError(
+      'a lease of your own is needed: one that the server makes runs out after 60 s, unrenewed',
+    );
   }
 }

@@ -8,6 +8,7 @@
  * @module
  */
 
+import { type Deferred, deferred } from '../../support/signals.ts';
 import type { KeyValue } from '../kv/key-value.ts';
 
 /** A key that changed. */
@@ -23,7 +24,8 @@ export interface InformerChange<V> {
 export class ChangeFeed<V> implements AsyncIterableIterator<InformerChange<V>> {
   readonly #pending = new Map<string, InformerChange<V>>();
   readonly #onReturn: () => void;
-  #wake: (() => void) | undefined;
+  /** Whoever waits for something to read, shared by all calls of `next` that wait. */
+  #waiting: Deferred<void> | undefined;
   #ended = false;
   #error: unknown;
 
@@ -39,7 +41,7 @@ export class ChangeFeed<V> implements AsyncIterableIterator<InformerChange<V>> {
     // Created and deleted again before anybody looked: nothing to tell.
     if (merged.current === undefined && merged.previous === undefined) this.#pending.delete(id);
     else this.#pending.set(id, merged);
-    this.#wake?.();
+    this.#wake();
   }
 
   /** Ends the feed, after what waits has been read; with an error, by throwing it. */
@@ -47,7 +49,7 @@ export class ChangeFeed<V> implements AsyncIterableIterator<InformerChange<V>> {
     if (this.#ended) return;
     this.#ended = true;
     this.#error = error;
-    this.#wake?.();
+    this.#wake();
   }
 
   async next(): Promise<IteratorResult<InformerChange<V>>> {
@@ -62,11 +64,14 @@ export class ChangeFeed<V> implements AsyncIterableIterator<InformerChange<V>> {
         if (error !== undefined) throw error;
         return { done: true, value: undefined };
       }
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-      this.#wake = undefined;
+      this.#waiting ??= deferred();
+      await this.#waiting.promise;
     }
+  }
+
+  #wake(): void {
+    this.#waiting?.resolve();
+    this.#waiting = undefined;
   }
 
   async return(): Promise<IteratorResult<InformerChange<V>>> {

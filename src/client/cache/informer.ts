@@ -11,9 +11,10 @@
  * @module
  */
 
+import { KV } from '../../protocol/generated/etcdserverpb.ts';
 import type { KeyValue as WireKeyValue } from '../../protocol/generated/mvccpb.ts';
 import type { Revision } from '../../protocol/int64.ts';
-import { type ByteRange, type Key, NO_BYTES, toBytes, toLatin1 } from '../../protocol/keys.ts';
+import { type ByteRange, type Key, NO_BYTES, toLatin1 } from '../../protocol/keys.ts';
 import { backoffMs } from '../../support/backoff.ts';
 import { type Deferred, deferred, onAbort, sleep } from '../../support/signals.ts';
 import type { CallOptions } from '../call-options.ts';
@@ -21,8 +22,10 @@ import { abortError, deadlineError } from '../connection/failures.ts';
 import type { ClientContext } from '../context.ts';
 import { ClosedError, EtcdError } from '../errors.ts';
 import type { KeyValue } from '../kv/key-value.ts';
+import { checkRevision } from '../kv/options.ts';
 import type { View } from '../kv/results.ts';
 import { scanPages } from '../kv/scan.ts';
+import { bytesOf } from '../kv/target.ts';
 import type { Watcher } from '../watch/watcher.ts';
 import { ChangeFeed, type InformerChange } from './changes.ts';
 
@@ -38,6 +41,7 @@ export interface InformerOptions {
 const FINAL = new Set(['permission-denied', 'unauthenticated', 'invalid-argument', 'closed', 'aborted', 'cluster-mismatch']);
 
 const RELIST_BACKOFF = { initialMs: 100, maxMs: 5_000 };
+const HURRY_BACKOFF = { initialMs: 5, maxMs: 500 };
 
 interface RevisionWaiter extends Deferred<void> {
   readonly revision: bigint;
@@ -63,7 +67,7 @@ export class Informer<V> implements AsyncDisposable {
   readonly #view: View<V>;
   readonly #keysOnly: boolean;
   readonly #stop = new AbortController();
-  readonly #offAbort: () => void;
+  #offAbort: (() => void) | undefined;
   readonly #ready = deferred<void>();
   readonly #feeds = new Set<ChangeFeed<V>>();
   readonly #waiters = new Set<RevisionWaiter>();
@@ -72,6 +76,8 @@ export class Informer<V> implements AsyncDisposable {
   #revision = 0n;
   #synced = false;
   #watcher: Watcher<V> | undefined;
+  /** Ends the effort for those who wait; present while it is made. */
+  #hurrying: AbortController | undefined;
   #error: EtcdError | undefined;
   readonly #running: Promise<void>;
 
@@ -82,7 +88,7 @@ export class Informer<V> implements AsyncDisposable {
     this.#view = view;
     this.#keysOnly = options.keysOnly ?? false;
     this.ready = this.#ready.promise;
-    this.#offAbort = onAbort(options.signal, () => void this.close());
+    this.#offAbort = onAbort(options.signal, () => this.#end(undefined));
     this.#running = this.#run();
   }
 
@@ -108,7 +114,7 @@ export class Informer<V> implements AsyncDisposable {
 
   /** A key as the copy has it. */
   get(key: Key): KeyValue<V> | undefined {
-    return this.#entries.get(toLatin1(toBytes(key)));
+    return this.#entries.get(toLatin1(bytesOf(key, 'the key')));
   }
 
   /** All keys as the copy has them, in the order of their bytes. */
@@ -133,22 +139,21 @@ export class Informer<V> implements AsyncDisposable {
    * @throws DeadlineError after `timeoutMs` (default: the client's), or what ended the informer.
    */
   async waitFor(revision: Revision, options: CallOptions = {}): Promise<void> {
+    checkRevision('revision', revision);
     if (this.#revision >= revision) return;
     this.#assertOpen();
+    const { signal, timeoutMs = this.#context.caller.timeoutMs } = options;
+    if (signal?.aborted) throw abortError(signal);
     const waiter: RevisionWaiter = { ...deferred<void>(), revision };
     this.#waiters.add(waiter);
-    const giveUp = new AbortController();
-    const offStop = onAbort(this.#stop.signal, () => giveUp.abort());
-    const offAbort = onAbort(options.signal, () => waiter.reject(abortError(options.signal as AbortSignal)));
-    const timeoutMs = options.timeoutMs ?? this.#context.caller.timeoutMs;
+    const offAbort = onAbort(signal, () => waiter.reject(abortError(signal as AbortSignal)));
     const timer = this.#context.caller.clock.after(timeoutMs, () => waiter.reject(deadlineError(timeoutMs, {})));
     try {
-      this.#hurry(revision, giveUp.signal, timeoutMs);
+      void this.#hurry();
       await waiter.promise;
     } finally {
       this.#waiters.delete(waiter);
-      giveUp.abort();
-      offStop();
+      if (this.#waiters.size === 0) this.#hurrying?.abort();
       offAbort();
       timer.cancel();
     }
@@ -156,33 +161,66 @@ export class Informer<V> implements AsyncDisposable {
 
   /**
    * Reads a key as a linearizable read would: asks the store for its revision, a round trip
-   * without data, and waits until the copy has got there.
+   * without data, and waits until the copy has got there. `timeoutMs` bounds the whole.
    */
   async read(key: Key, options: CallOptions = {}): Promise<KeyValue<V> | undefined> {
-    await this.ready;
-    await this.waitFor(await this.#storeRevision(options), options);
+    this.#assertOpen();
+    const { clock } = this.#context.caller;
+    const { signal, timeoutMs = this.#context.caller.timeoutMs } = options;
+    const deadlineAt = clock.now() + timeoutMs;
+    // One key, not the range: only the revision in the header matters, and counting a range costs the server.
+    const { header } = await this.#context.reader.range({ key: this.#range.key, countOnly: true }, options);
+    const revision = (header?.revision ?? 0n) as Revision;
+    await this.waitFor(revision, { signal, timeoutMs: deadlineAt - clock.now() });
     return this.get(key);
   }
 
-  async #storeRevision(options: CallOptions): Promise<Revision> {
-    const request = { key: this.#range.key, countOnly: true };
-    const { header } = await this.#context.reader.range(request, options);
-    return (header?.revision ?? 0n) as Revision;
+  /**
+   * Gets the copy to the revisions that are waited for although nothing in it may change, for
+   * as long as somebody waits; one effort serves all. Without a watcher a list is under way:
+   * then it is made when the list is done, which may not be recent enough itself.
+   */
+  async #hurry(): Promise<void> {
+    if (this.#hurrying !== undefined) return;
+    const { clock, random } = this.#context.caller;
+    const { signal } = (this.#hurrying = new AbortController());
+    let ordered = true;
+    for (let round = 0; this.#waiters.size > 0 && !signal.aborted; round++) {
+      const watcher = this.#watcher;
+      if (watcher === undefined) break;
+      try {
+        if (ordered) await watcher.progress({ signal });
+        else await this.#compare(signal);
+      } catch (error) {
+        // Servers without ordered progress can't tell. What else is wrong shows in the watch, or those who wait give up.
+        if (error instanceof EtcdError && error.code === 'unsupported') ordered = false;
+      }
+      if (ordered || round > 0) await sleep(clock, backoffMs(HURRY_BACKOFF, round, random), signal);
+    }
+    this.#hurrying = undefined;
+    // Whoever came after the last one had left and the effort was called off.
+    if (this.#waiters.size > 0 && this.#watcher !== undefined) void this.#hurry();
   }
 
-  /** Makes the copy get to a revision although nothing in it changes: by a progress request, or by a list. */
-  #hurry(revision: Revision, signal: AbortSignal, timeoutMs: number): void {
-    const watcher = this.#watcher;
-    if (watcher === undefined) return; // a list is under way, and will be at least that recent
-    watcher.progress({ signal, timeoutMs }).then(
-      (reached) => {
-        if (!signal.aborted && reached < revision) this.#hurry(revision, signal, timeoutMs);
-      },
-      (error: unknown) => {
-        // Servers without ordered progress can't tell; a fresh list can.
-        if (error instanceof EtcdError && error.code === 'unsupported' && watcher === this.#watcher) watcher.close();
-      },
-    );
+  /**
+   * Finds out whether the copy is the store's present state: it is if no key has been written
+   * since the copy's revision and there are as many as in the copy, since what was deleted
+   * and not written again is missing from the count. Costs the server a look at all keys, but
+   * sends none of them.
+   */
+  async #compare(signal: AbortSignal): Promise<void> {
+    const { caller } = this.#context;
+    const revision = this.#revision;
+    const request = {
+      key: this.#range.key,
+      rangeEnd: this.#range.end,
+      minModRevision: revision + 1n,
+      limit: 1n,
+      keysOnly: true,
+    };
+    const { kvs, count, header } = await caller.unary(KV.range, request, { kind: 'read' }, { signal });
+    const unchanged = kvs.length === 0 && Number(count) === this.#entries.size;
+    if (unchanged && revision === this.#revision) this.#reached(header?.revision ?? 0n);
   }
 
   async #run(): Promise<void> {
@@ -240,6 +278,7 @@ export class Informer<V> implements AsyncDisposable {
       this.#view,
     );
     this.#watcher = watcher;
+    void this.#hurry();
     try {
       for await (const batch of watcher.batches()) {
         for (const event of batch.events) {
@@ -288,6 +327,7 @@ export class Informer<V> implements AsyncDisposable {
 
   #end(error: EtcdError | undefined): void {
     this.#error ??= error;
+    this.#offAbort?.();
     const reason = error ?? new ClosedError('the informer');
     this.#stop.abort(reason);
     this.#ready.reject(reason);
@@ -298,7 +338,6 @@ export class Informer<V> implements AsyncDisposable {
 
   /** Stops following. What the copy holds can still be read. */
   async close(): Promise<void> {
-    this.#offAbort();
     this.#end(undefined);
     await this.#running;
   }

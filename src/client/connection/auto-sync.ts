@@ -3,7 +3,8 @@
  *
  * An advertised address is adopted only after a connection to it was made and its member
  * proved to belong to the cluster, and the endpoints that the user gave are never dropped:
- * behind NAT or in containers, what members advertise is often of no use here.
+ * behind NAT or in containers, what members advertise is often of no use here. An address
+ * in clear text is never adopted next to endpoints that use TLS.
  *
  * @module
  */
@@ -48,7 +49,9 @@ export class AutoSync {
   async run(options: CallOptions): Promise<void> {
     // From 3.5 on the list is linearizable when asked; before, every list is the member's own.
     const { members } = await this.#caller.unary(Cluster.memberList, { linearizable: true }, { kind: 'read' }, options);
-    const advertised = members.filter(({ name, isLearner }) => name !== '' && !isLearner).flatMap(({ clientURLs }) => clientURLs);
+    const advertised = members
+      .filter(({ name, isLearner }) => name !== '' && !isLearner)
+      .flatMap(({ clientURLs }) => clientURLs);
     const candidates = advertised.flatMap((url) => this.#address(url));
     const reachable = await Promise.all(candidates.map((address) => this.#tryOut(address, options)));
     if (this.#closed) return;
@@ -60,7 +63,9 @@ export class AutoSync {
     const mapped = autoSync === undefined ? url : autoSync.mapAddress(url);
     if (mapped === undefined) return [];
     try {
-      return [parseEndpoint(mapped, this.#options.secureByDefault)];
+      const address = parseEndpoint(mapped, this.#options.secureByDefault);
+      const downgrade = !address.secure && this.#seeds.some((seed) => seed.secure);
+      return downgrade ? [] : [address];
     } catch {
       return []; // an address that cannot be dialled, such as one for a listener of another kind
     }
@@ -73,6 +78,7 @@ export class AutoSync {
       await pool.at(address, { deadlineAt: clock.now() + timeoutMs, timeoutMs, signal: options.signal });
       return address;
     } catch (error) {
+      pool.forget(address);
       if (error instanceof EtcdError && error.code === 'aborted') throw error;
       return undefined;
     }

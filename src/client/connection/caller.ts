@@ -5,10 +5,10 @@
  * @module
  */
 
-import type { Init, MethodDescriptor } from '../../protocol/wire.ts';
+import { type Init, type MethodDescriptor, WireError } from '../../protocol/wire.ts';
 import { type BackoffOptions, backoffMs } from '../../support/backoff.ts';
 import type { Clock } from '../../support/clock.ts';
-import { sleep } from '../../support/signals.ts';
+import { onAbort, sleep } from '../../support/signals.ts';
 import { publish } from '../../telemetry/channels.ts';
 import type { CallOptions } from '../call-options.ts';
 import { type Applied, ClosedError, EtcdError, InvalidArgumentError } from '../errors.ts';
@@ -98,13 +98,14 @@ export class Caller {
         run.attempts += 1;
         const answer = await member.transport.unary(method, request, {
           metadata,
-          timeoutMs: run.attemptTimeoutMs(),
+          timeoutMs: run.attemptTimeoutMs(member),
           signal: options.signal,
         });
         member.succeeded();
         return answer;
       } catch (error) {
-        if (!(error instanceof TransportError)) throw error; // a request that cannot be encoded
+        if (error instanceof WireError) throw new InvalidArgumentError(error.message, { cause: error });
+        if (!(error instanceof TransportError)) throw error;
         await run.failed(method.path, member, metadata['token'], error.failure);
       }
     }
@@ -125,14 +126,20 @@ export class Caller {
     const metadata = this.#metadataNow(traits, options) ?? (await this.#login(run, traits, options));
     if (options.signal?.aborted) throw abortError(options.signal, run.context());
     let cancelled = false;
+    let answered = false;
     const stream = member.transport.stream(
       method,
       { metadata },
       {
-        onMessage: handlers.onMessage,
+        onMessage: (message) => {
+          if (!answered) member.succeeded();
+          answered = true;
+          handlers.onMessage(message);
+        },
         onClose: (failure) => {
-          // CANCELLED from a server that stops makes its member doubtful; our own does not.
-          if (failure !== undefined && !cancelled) this.noteFailure(member, metadata['token'], failure);
+          // What we ended ourselves says nothing of the member.
+          const ours = cancelled || this.#options.pool.closed;
+          if (failure !== undefined && !ours) this.noteFailure(member, metadata['token'], failure);
           handlers.onClose(failure);
         },
       },
@@ -153,7 +160,7 @@ export class Caller {
   noteFailure(member: Member, token: string | undefined, failure: CallFailure): Verdict {
     const verdict = judge('read', failure);
     if (verdict.next === 'login') this.#options.tokens.invalidate(token);
-    tellMember(member, verdict, failure);
+    tellMember(member, verdict, failure, Number.POSITIVE_INFINITY);
     return verdict;
   }
 
@@ -169,7 +176,7 @@ export class Caller {
 
   /** The call's metadata, if it can be had without waiting. */
   #metadataNow(traits: CallTraits, options: CallOptions): CallMetadata | undefined {
-    if (traits.anonymous) return this.#metadata.get(undefined, false);
+    if (traits.anonymous) return this.#metadata.get(undefined, this.#wantsLeader(traits, options));
     const { ready, token } = this.#options.tokens.peek();
     return ready ? this.#metadata.get(token, this.#wantsLeader(traits, options)) : undefined;
   }
@@ -179,8 +186,15 @@ export class Caller {
   }
 
   async #login(run: CallRun, traits: CallTraits, options: CallOptions): Promise<CallMetadata> {
-    const token = await run.within(this.#options.tokens.get());
-    return this.#metadata.get(token, this.#wantsLeader(traits, options));
+    for (;;) {
+      try {
+        const token = await run.within(this.#options.tokens.get());
+        this.#options.pool.askStrangers();
+        return this.#metadata.get(token, this.#wantsLeader(traits, options));
+      } catch (error) {
+        await run.loginFailed(error);
+      }
+    }
   }
 }
 
@@ -194,7 +208,9 @@ class CallRun {
   readonly #deadlineAt: number;
   #avoid: Set<Member> | undefined;
   #applied: Applied = 'no';
+  #attemptMs = 0;
   #logins = 0;
+  #failedLogins = 0;
   #lastFailure: EtcdError | undefined;
 
   constructor(env: CallerOptions, options: CallOptions, traits: CallTraits, avoid?: ReadonlySet<Member>) {
@@ -202,7 +218,9 @@ class CallRun {
     this.#options = options;
     this.#traits = traits;
     this.#timeoutMs = options.timeoutMs ?? env.timeoutMs;
-    if (!(this.#timeoutMs > 0)) throw new InvalidArgumentError(`timeoutMs ${this.#timeoutMs} is not a positive number`);
+    if (typeof this.#timeoutMs !== 'number' || !(this.#timeoutMs > 0)) {
+      throw new InvalidArgumentError(`timeoutMs ${this.#timeoutMs} is not a positive number`);
+    }
     this.#deadlineAt = env.clock.now() + this.#timeoutMs;
     if (avoid !== undefined && avoid.size > 0) this.#avoid = new Set(avoid);
     if (env.pool.closed) throw new ClosedError('the client');
@@ -243,48 +261,70 @@ class CallRun {
   }
 
   /** Half the time that is left while another member could still be tried; else all of it. */
-  attemptTimeoutMs(): number {
+  attemptTimeoutMs(member: Member): number {
     const left = this.#deadlineAt - this.#env.clock.now();
     const canFailOver =
-      this.#traits.kind !== 'write' && this.#options.endpoint === undefined && this.#env.pool.members.length > 1;
-    return canFailOver && left > 1000 ? left / 2 : left;
+      left > 1000 &&
+      this.#traits.kind !== 'write' &&
+      this.#options.endpoint === undefined &&
+      this.#env.pool.hasOther(member, { learnerOk: this.#traits.learnerOk });
+    this.#attemptMs = canFailOver ? left / 2 : left;
+    return this.#attemptMs;
   }
 
   /** Waits for something that has no deadline of its own. */
-  async within<T>(work: Promise<T>): Promise<T> {
+  within<T>(work: Promise<T>): Promise<T> {
     const { clock } = this.#env;
-    const over = sleep(clock, this.#deadlineAt - clock.now(), this.#options.signal).then(() => OVER);
-    const first = await Promise.race([work, over]);
-    if (first !== OVER) return first as T;
-    if (this.#options.signal?.aborted) throw abortError(this.#options.signal, this.context());
-    throw deadlineError(this.#timeoutMs, this.context());
+    const { signal } = this.#options;
+    return new Promise<T>((resolve, reject) => {
+      const timer = clock.after(this.#deadlineAt - clock.now(), () => {
+        reject(deadlineError(this.#timeoutMs, this.context()));
+      });
+      const offAbort = onAbort(signal, () => reject(abortError(signal as AbortSignal, this.context())));
+      void work.then(resolve, reject).finally(() => {
+        timer.cancel();
+        offAbort();
+      });
+    });
+  }
+
+  /** A login failed, its own or one that others wait for too: returns when another may start, throws when none may. */
+  async loginFailed(error: unknown): Promise<void> {
+    const timeLeft = this.#deadlineAt - this.#env.clock.now();
+    const { signal } = this.#options;
+    if (signal?.aborted) throw abortError(signal, this.context());
+    const passing = error instanceof EtcdError && (error.code === 'unavailable' || error.code === 'deadline');
+    if (!passing || timeLeft <= 0 || this.#env.pool.closed) throw error;
+    const delayMs = backoffMs(this.#env.retry, this.#failedLogins, this.#env.random);
+    this.#failedLogins += 1;
+    await sleep(this.#env.clock, Math.min(timeLeft, delayMs), signal);
   }
 
   /** Takes note of a failed attempt; returns when another one may start, throws when none may. */
   async failed(path: string, member: Member, token: string | undefined, failure: CallFailure): Promise<void> {
     const verdict = judge(this.#traits.kind, failure);
     const { signal } = this.#options;
-    tellMember(member, verdict, failure);
+    // What we ended ourselves says nothing of the member.
+    const ours = signal?.aborted || this.#env.pool.closed;
+    if (!ours) tellMember(member, verdict, failure, this.#attemptMs);
     if (verdict.applied === 'maybe') this.#applied = 'maybe';
     const { attempts } = this;
     this.#lastFailure = toEtcdError(failure, { endpoint: member.name, attempts, applied: this.#applied });
 
     if (signal?.aborted) throw abortError(signal, this.context());
+    if (this.#env.pool.closed) throw new ClosedError('the client', this.context());
     const timeLeft = this.#deadlineAt - this.#env.clock.now();
-    if (verdict.next === 'login') {
-      if (!this.#env.tokens.renewable || this.#traits.anonymous || this.#logins >= MAX_LOGINS) throw this.#lastFailure;
-      this.#logins += 1;
-      this.#env.tokens.invalidate(token);
-      return;
-    }
+    if (verdict.next === 'login') return this.#replaceToken(verdict, token);
     if (verdict.next === 'fail' || attempts >= this.#env.retry.maxAttempts) throw this.#finalError(timeLeft);
     if (timeLeft <= 0) throw deadlineError(this.#timeoutMs, this.context());
 
     this.#avoid ??= new Set();
     this.#avoid.add(member);
-    const untried = this.#env.pool.members.some((other) => other.healthy && !this.#avoid?.has(other));
+    const { learnerOk } = this.#traits;
+    const untried =
+      this.#options.endpoint === undefined && this.#env.pool.hasOther(member, { learnerOk, avoid: this.#avoid });
     // Another member is tried at once; only a second round waits.
-    const delayMs = untried && this.#options.endpoint === undefined ? 0 : this.#delayMs(timeLeft);
+    const delayMs = untried ? 0 : this.#delayMs(timeLeft);
     publish('etcdkit:retry', () => ({
       method: path,
       attempt: attempts,
@@ -294,6 +334,17 @@ class CallRun {
     }));
     if (delayMs > 0) await sleep(this.#env.clock, delayMs, signal);
     if (!untried) this.#avoid.clear();
+  }
+
+  /** The token was refused, which changes nothing, so the call may be sent again with another one. */
+  #replaceToken({ etcdCode }: Verdict, token: string | undefined): void {
+    const { tokens } = this.#env;
+    // A client certificate is no token that could be old: the member was just behind with what its user may do.
+    const behind = etcdCode === 'AuthOldRevision' && token === undefined;
+    const useless = this.#traits.anonymous || this.#logins >= MAX_LOGINS || !(tokens.renewable || behind);
+    if (useless) throw this.#lastFailure as EtcdError;
+    this.#logins += 1;
+    tokens.invalidate(token);
   }
 
   #delayMs(timeLeft: number): number {
@@ -313,11 +364,10 @@ class CallRun {
   }
 }
 
-const OVER = Symbol('over');
-
-function tellMember(member: Member, verdict: Verdict, failure: CallFailure): void {
+function tellMember(member: Member, verdict: Verdict, failure: CallFailure, waitedMs: number): void {
   if (verdict.member === 'learner') member.learner();
   else if (verdict.member === 'leaderless') member.leaderless();
+  else if (verdict.member === 'silent') member.silent(waitedMs);
   else if (verdict.member === 'suspect') member.suspect(failure.details);
   else member.succeeded();
 }

@@ -44,7 +44,9 @@ export async function resolveEndpoints(domain: string, options: DiscoveryOptions
         .map((record) => `${scheme}://${record.name.replace(/\.$/, '')}:${record.port}`);
     }
   }
-  throw new UnavailableError(`no SRV records: _etcd-client-ssl${suffix}._tcp and _etcd-client${suffix}._tcp of ${domain}`);
+  throw new UnavailableError(
+    `no SRV records: _etcd-client-ssl${suffix}._tcp and _etcd-client${suffix}._tcp of ${domain}`,
+  );
 }
 
 async function lookUp(

@@ -6,6 +6,9 @@
  * behind the port answers at all, is an etcd, belongs to our cluster, which version it is,
  * whether it sees a leader, and whether it is a learner.
  *
+ * A connection on which that call went unanswered is dropped, whatever else runs on it: the
+ * other end may be gone without a word, and then only a new connection finds the way.
+ *
  * @module
  */
 
@@ -13,7 +16,7 @@ import type { ClusterId, MemberId } from '../../protocol/int64.ts';
 import { backoffMs } from '../../support/backoff.ts';
 import type { Clock } from '../../support/clock.ts';
 import { publish } from '../../telemetry/channels.ts';
-import { ConnectError, type EndpointAddress, type Transport } from '../transport/transport.ts';
+import { ConnectError, type EndpointAddress, type Transport, type TransportFactory } from '../transport/transport.ts';
 
 /** What a member said of itself when it was last asked. Parts are absent when it may not tell. */
 export interface MemberFacts {
@@ -35,16 +38,30 @@ export interface ConnectFailure {
 export type Probe = (member: Member) => Promise<MemberFacts>;
 
 /** How long to leave a member alone after it failed: by calls, and by connections. */
-const BACKOFF = { initialMs: 100, maxMs: 5_000 };
+const BACKOFF = { initialMs: 100, maxMs: 2_000 };
+
+/** As how many failures a failure right after a good probe counts. */
+const RELAPSE = 2;
+
+/** How long a call must have gone unanswered to cast doubt on its member; and how many shorter ones in a row do. */
+const SILENCE_MS = 1_000;
+const SILENT_CALLS = 3;
+
+/** How often a learner is asked whether it still is one: nobody tells us of its promotion. */
+const LEARNER_PROBE_MS = 5_000;
 
 export class Member {
   readonly address: EndpointAddress;
-  readonly transport: Transport;
   facts: MemberFacts = {};
+  readonly #transports: TransportFactory;
+  #transport: Transport;
   /** Whether the last thing it did was to fail; only a probe clears it. */
   #suspect = false;
   #probed = false;
+  #closed = false;
+  /** Failures since a call on it worked. */
   #failures = 0;
+  #silentCalls = 0;
   #restUntil = 0;
   #connecting: Promise<void> | undefined;
   #lastFailure: ConnectFailure | undefined;
@@ -52,9 +69,16 @@ export class Member {
   readonly #random: () => number;
   readonly #probe: Probe;
 
-  constructor(address: EndpointAddress, transport: Transport, probe: Probe, clock: Clock, random: () => number) {
+  constructor(
+    address: EndpointAddress,
+    transports: TransportFactory,
+    probe: Probe,
+    clock: Clock,
+    random: () => number,
+  ) {
     this.address = address;
-    this.transport = transport;
+    this.#transports = transports;
+    this.#transport = transports(address);
     this.#probe = probe;
     this.#clock = clock;
     this.#random = random;
@@ -64,6 +88,11 @@ export class Member {
     return this.address.name;
   }
 
+  /** The connection; another one after the member was found not to answer on the last. */
+  get transport(): Transport {
+    return this.#transport;
+  }
+
   /** Connected, probed, and not known to be bad. */
   get healthy(): boolean {
     return !this.#suspect && this.facts.hasLeader !== false && this.usable;
@@ -71,7 +100,13 @@ export class Member {
 
   /** Connected and probed; perhaps failing. */
   get usable(): boolean {
-    return this.#probed && this.transport.state === 'ready';
+    return this.#probed && this.#transport.state === 'ready';
+  }
+
+  /** Whether it should be connected to, or asked for its facts, now. */
+  get needsProbe(): boolean {
+    if (this.#connecting !== undefined || this.#closed || this.#clock.now() < this.#restUntil) return false;
+    return this.facts.isLearner === true || !this.healthy;
   }
 
   /** Why it could not be connected to, if that is how things stand. */
@@ -98,32 +133,47 @@ export class Member {
 
   async #connect(): Promise<void> {
     try {
-      if (this.transport.state !== 'ready') {
+      if (this.#transport.state !== 'ready') {
         this.#probed = false;
-        await this.transport.connect();
+        await this.#transport.connect();
       }
-      const facts = await this.#probe(this);
-      const wasHealthy = this.healthy;
-      this.facts = facts;
-      this.#probed = true;
-      this.#suspect = false;
-      this.#lastFailure = undefined;
-      if (facts.hasLeader === false) this.#rest();
-      else this.#failures = 0;
-      if (!wasHealthy) publish('etcdkit:connection', () => ({ endpoint: this.name, event: 'ready' }));
+      this.#learn(await this.#probe(this));
     } catch (error) {
+      if (this.#closed) return;
       const known = error instanceof ConnectError ? error : new ConnectError('protocol', (error as Error).message);
       this.#lastFailure = { error: known, at: this.#clock.now() };
       this.#suspect = true;
       this.#rest();
+      if (this.#transport.state === 'ready') this.#renewTransport();
       const reason = known.message;
       publish('etcdkit:connection', () => ({ endpoint: this.name, event: 'failed', reason }));
     }
   }
 
+  #learn(facts: MemberFacts): void {
+    const wasHealthy = this.healthy;
+    this.facts = facts;
+    this.#probed = true;
+    this.#suspect = false;
+    this.#silentCalls = 0;
+    this.#lastFailure = undefined;
+    if (facts.hasLeader === false) return this.#rest();
+    // A probe is no proof that calls work: should they fail again, the next rest is not the shortest.
+    this.#failures = Math.min(this.#failures, RELAPSE);
+    if (facts.isLearner) this.#restUntil = this.#clock.now() + LEARNER_PROBE_MS;
+    if (!wasHealthy) publish('etcdkit:connection', () => ({ endpoint: this.name, event: 'ready' }));
+  }
+
+  #renewTransport(): void {
+    this.#probed = false;
+    this.#transport.close();
+    this.#transport = this.#transports(this.address);
+  }
+
   /** A call on it worked. */
   succeeded(): void {
     this.#failures = 0;
+    this.#silentCalls = 0;
   }
 
   /** A call on it failed in a way that makes it doubtful: it rests, then must answer a probe. */
@@ -134,6 +184,12 @@ export class Member {
     publish('etcdkit:connection', () => ({ endpoint: this.name, event: 'suspect', reason }));
   }
 
+  /** It did not answer a call in the time that the call had, which may have been too short to mean anything. */
+  silent(waitedMs: number): void {
+    this.#silentCalls += 1;
+    if (waitedMs >= SILENCE_MS || this.#silentCalls >= SILENT_CALLS) this.suspect('no answer');
+  }
+
   /** It said that it has no leader. */
   leaderless(): void {
     this.facts = { ...this.facts, hasLeader: false };
@@ -142,7 +198,9 @@ export class Member {
 
   /** It said that it is a learner. */
   learner(): void {
+    if (this.facts.isLearner) return;
     this.facts = { ...this.facts, isLearner: true };
+    this.#restUntil = this.#clock.now() + LEARNER_PROBE_MS;
   }
 
   #rest(): void {
@@ -150,9 +208,12 @@ export class Member {
     this.#failures += 1;
   }
 
+  /** Final: drops the connection, and what runs on it fails. */
   close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
     this.#probed = false;
-    this.transport.close();
+    this.#transport.close();
     publish('etcdkit:connection', () => ({ endpoint: this.name, event: 'closed' }));
   }
 }

@@ -14,7 +14,12 @@ import type { Clock, Timer } from '../../support/clock.ts';
 import { onAbort } from '../../support/signals.ts';
 import { ClosedError, type EtcdError, UnavailableError } from '../errors.ts';
 import { addressKey } from '../transport/address.ts';
-import { ConnectError, type ConnectFailureKind, type EndpointAddress, type TransportFactory } from '../transport/transport.ts';
+import {
+  ConnectError,
+  type ConnectFailureKind,
+  type EndpointAddress,
+  type TransportFactory,
+} from '../transport/transport.ts';
 import { abortError, connectionError, deadlineError } from './failures.ts';
 import { Member, type Probe } from './member.ts';
 
@@ -67,7 +72,7 @@ export class Pool {
 
   #create(address: EndpointAddress): Member {
     const { transports, clock, random } = this.#options;
-    return new Member(address, transports(address), (member) => this.#probe(member), clock, random);
+    return new Member(address, transports, (member) => this.#probe(member), clock, random);
   }
 
   /** Probes a member and holds it to the cluster that the first member belonged to. */
@@ -94,6 +99,15 @@ export class Pool {
     this.#wake();
   }
 
+  /** Whether a healthy member other than this one, and none to avoid, could serve the call. */
+  hasOther(than: Member, { learnerOk, avoid }: PickOptions): boolean {
+    for (const member of this.#members) {
+      if (member === than || !member.healthy || avoid?.has(member)) continue;
+      if (learnerOk || !member.facts.isLearner) return true;
+    }
+    return false;
+  }
+
   /** A healthy member that can serve the call, at once; undefined when one must be waited for. */
   pick(options: PickOptions = {}): Member | undefined {
     const members = this.#members;
@@ -103,11 +117,10 @@ export class Pool {
     for (let i = 0; i < count; i++) {
       const index = (this.#next + i) % count;
       const member = members[index] as Member;
-      if (!member.healthy) {
+      if (!member.healthy || (member.facts.isLearner && !options.learnerOk)) {
         lacking = true;
         continue;
       }
-      if (member.facts.isLearner && !options.learnerOk) continue;
       if (options.avoid?.has(member)) {
         fallback ??= member;
         continue;
@@ -132,38 +145,60 @@ export class Pool {
       this.#failFast(startedAt);
       if (clock.now() >= options.deadlineAt) throw this.#deadlineError(options.timeoutMs);
       this.#mend();
-      await this.#change(options);
+      await this.#change(options, this.#members);
     }
   }
 
   /** The member at an address, connected; made for the purpose when it is none of ours. */
   async at(address: EndpointAddress, options: WaitOptions): Promise<Member> {
-    const own = this.#members.find((member) => addressKey(member.address) === addressKey(address));
-    let member = own ?? this.#aimed.get(addressKey(address));
-    if (member === undefined) {
-      member = this.#create(address);
-      this.#aimed.set(addressKey(address), member);
-    }
     const { clock } = this.#options;
     const startedAt = clock.now();
-    while (!member.usable) {
+    for (;;) {
       if (this.#closed) throw new ClosedError('the client');
       if (options.signal?.aborted) throw abortError(options.signal);
-      const failure = member.lastFailure;
-      const hopeless = failure !== undefined && failure.at >= startedAt && HOPELESS.has(failure.error.kind);
-      if (hopeless || clock.now() >= options.deadlineAt) throw connectionError(causes([member]));
-      if (!member.connecting && clock.now() >= member.restUntil) this.#connect(member);
-      await this.#change(options, member.restUntil);
+      // Looked up each time: the endpoints may have been replaced while we waited.
+      const member = this.#memberAt(address);
+      if (member.usable) return member;
+      const late = clock.now() >= options.deadlineAt;
+      if (late || this.#isHopeless(member, startedAt)) throw connectionError(causes([member]));
+      if (member.needsProbe) this.#connect(member);
+      await this.#change(options, [member]);
     }
+  }
+
+  #memberAt(address: EndpointAddress): Member {
+    const key = addressKey(address);
+    const known = this.#members.find((member) => addressKey(member.address) === key) ?? this.#aimed.get(key);
+    if (known !== undefined) return known;
+    const member = this.#create(address);
+    this.#aimed.set(key, member);
     return member;
   }
 
-  /** Connects, or probes, the members that are not healthy and have rested. */
-  #mend(): void {
-    const now = this.#options.clock.now();
+  /** Asks again the members that would not say what they are; a login has since given us a token to ask with. */
+  askStrangers(): void {
     for (const member of this.#members) {
-      if (!member.healthy && !member.connecting && now >= member.restUntil) this.#connect(member);
+      if (member.usable && !member.connecting && member.facts.version === undefined) this.#connect(member);
     }
+  }
+
+  /** Lets go of a member that calls were aimed at, unless it is one of the endpoints. */
+  forget(address: EndpointAddress): void {
+    const key = addressKey(address);
+    this.#aimed.get(key)?.close();
+    this.#aimed.delete(key);
+  }
+
+  /** Connects, or probes, the members that are not healthy and have rested, and learners once in a while. */
+  #mend(): void {
+    for (const member of this.#members) {
+      if (member.needsProbe) this.#connect(member);
+    }
+  }
+
+  /** Tries the members that failed at once, rested or not, for somebody who cannot wait that long. */
+  hurry(): void {
+    for (const member of this.#members) if (!member.healthy && !member.connecting) this.#connect(member);
   }
 
   #connect(member: Member): void {
@@ -174,11 +209,10 @@ export class Pool {
     for (const waiter of [...this.#waiters]) waiter();
   }
 
-  /** Resolves when a member's state may have changed, one has rested, or the wait is over. */
-  #change(options: WaitOptions, restUntil = this.#firstRested()): Promise<void> {
+  /** Resolves when a member's state may have changed, one of these has rested, or the wait is over. */
+  #change(options: WaitOptions, members: readonly Member[]): Promise<void> {
     const { clock } = this.#options;
     return new Promise((resolve) => {
-      const until = Math.min(options.deadlineAt, restUntil > clock.now() ? restUntil : Number.POSITIVE_INFINITY);
       let timer: Timer | undefined;
       const done = (): void => {
         timer?.cancel();
@@ -187,30 +221,34 @@ export class Pool {
         resolve();
       };
       this.#waiters.add(done);
-      timer = clock.after(until - clock.now(), done);
+      // A turn that has come since the caller looked counts too, or nobody would take it.
+      timer = clock.after(Math.min(options.deadlineAt, nextTurn(members)) - clock.now(), done);
       const offAbort = onAbort(options.signal, () => queueMicrotask(done));
     });
   }
 
-  #firstRested(): number {
-    const resting = this.#members.filter((member) => !member.connecting && !member.healthy);
-    return Math.min(...resting.map((member) => member.restUntil));
+  /** Ends a wait that no amount of time will help: every member failed for good, and its next turn is not yet. */
+  #failFast(startedAt: number): void {
+    if (this.#members.every((member) => this.#isHopeless(member, startedAt)))
+      throw connectionError(causes(this.#members));
   }
 
-  /** Ends a wait that no amount of time will help: every member failed since it began, and for good. */
-  #failFast(startedAt: number): void {
-    const hopeless = this.#members.every(({ connecting, lastFailure }) => {
-      if (connecting || lastFailure === undefined || lastFailure.at < startedAt) return false;
-      return HOPELESS.has(lastFailure.error.kind);
-    });
-    if (hopeless) throw connectionError(causes(this.#members));
+  #isHopeless({ connecting, lastFailure, restUntil }: Member, startedAt: number): boolean {
+    if (connecting || lastFailure === undefined || !HOPELESS.has(lastFailure.error.kind)) return false;
+    return lastFailure.at >= startedAt || restUntil > this.#options.clock.now();
   }
 
   #deadlineError(timeoutMs: number): EtcdError {
     const failed = causes(this.#members);
     if (failed.length > 0) return connectionError(failed);
-    const leaderless = this.#members.some((member) => member.facts.hasLeader === false);
-    const reason = leaderless ? 'no member has a leader' : 'no member answered';
+    const usable = this.#members.filter((member) => member.usable);
+    const leaderless = usable.some((member) => member.facts.hasLeader === false);
+    const learners = usable.length > 0 && usable.every((member) => member.facts.isLearner);
+    const reason = leaderless
+      ? 'no member has a leader'
+      : learners
+        ? 'only learners answered, and they cannot serve this call'
+        : 'no member answered';
     return deadlineError(timeoutMs, { cause: new UnavailableError(reason) });
   }
 
@@ -223,6 +261,13 @@ export class Pool {
 
 /** Failures that trying again soon will not mend. */
 const HOPELESS: ReadonlySet<ConnectFailureKind> = new Set(['tls', 'not-etcd', 'foreign']);
+
+/** When the first of these may be connected to or probed; one that is being so brings news by itself. */
+function nextTurn(members: readonly Member[]): number {
+  let turn = Number.POSITIVE_INFINITY;
+  for (const member of members) if (!member.connecting) turn = Math.min(turn, member.restUntil);
+  return turn;
+}
 
 function causes(members: readonly Member[]): { endpoint: string; error: ConnectError }[] {
   return members.flatMap(({ name, lastFailure }) =>

@@ -7,7 +7,7 @@
  * @module
  */
 
-import { type EtcdCode, lookUpEtcdError } from '../../protocol/error-table.ts';
+import { type EtcdCode, type EtcdErrorEntry, lookUpEtcdError } from '../../protocol/error-table.ts';
 import { GrpcCode } from '../../protocol/status.ts';
 import type { Applied } from '../errors.ts';
 import type { CallFailure } from '../transport/transport.ts';
@@ -27,7 +27,7 @@ export interface Verdict {
   /** Whether this attempt may have changed the store. */
   readonly applied: Applied;
   /** What this failure says of the member it came from. */
-  readonly member: 'fine' | 'suspect' | 'learner' | 'leaderless';
+  readonly member: 'fine' | 'silent' | 'suspect' | 'learner' | 'leaderless';
   readonly etcdCode: EtcdCode | undefined;
 }
 
@@ -63,6 +63,14 @@ const PASSING_CODES: ReadonlySet<GrpcCode> = new Set([
   GrpcCode.ABORTED,
 ]);
 
+/** How grpc-js words ENHANCE_YOUR_CALM: the server dropped the connection, as after too many pings. */
+const CALM = 'Bandwidth exhausted or memory limit exceeded';
+
+/** Whether a failure may be gone at the next attempt, going by its code. */
+function isPassing({ grpcCode, details }: CallFailure): boolean {
+  return PASSING_CODES.has(grpcCode) || (grpcCode === GrpcCode.RESOURCE_EXHAUSTED && details === CALM);
+}
+
 /** The server's refusal of a request over its size limit, in gRPC's words. */
 export function isTooLargeForServer(failure: CallFailure): boolean {
   return failure.grpcCode === GrpcCode.RESOURCE_EXHAUSTED && failure.details.startsWith('grpc: received message');
@@ -85,17 +93,19 @@ export function judge(kind: CallKind, failure: CallFailure): Verdict {
   const etcdCode = entry?.code;
   const clean = provablyNotApplied(failure, entry?.outcome);
   const applied: Applied = kind === 'read' || clean ? 'no' : 'maybe';
-  const member = memberVerdict(failure, etcdCode);
+  const member = memberVerdict(failure, entry);
 
   if (TOKEN_CODES.has(etcdCode)) return { next: 'login', applied: 'no', member, etcdCode };
-  if (PASSING_REFUSALS.has(etcdCode) || failure.sent === 'no') return { next: 'again', applied: 'no', member, etcdCode };
-  const passing = PASSING_CODES.has(failure.grpcCode) && !(entry?.outcome === 'rejected');
+  if (PASSING_REFUSALS.has(etcdCode) || failure.sent === 'no')
+    return { next: 'again', applied: 'no', member, etcdCode };
+  const passing = isPassing(failure) && entry?.outcome !== 'rejected';
   return { next: kind !== 'write' && passing ? 'again' : 'fail', applied, member, etcdCode };
 }
 
-function memberVerdict(failure: CallFailure, etcdCode: EtcdCode | undefined): Verdict['member'] {
-  if (etcdCode === 'NotSupportedForLearner') return 'learner';
-  if (etcdCode === 'NoLeader') return 'leaderless';
-  if (etcdCode !== undefined && failure.grpcCode !== GrpcCode.UNAVAILABLE) return 'fine';
-  return PASSING_CODES.has(failure.grpcCode) ? 'suspect' : 'fine';
+function memberVerdict(failure: CallFailure, entry: EtcdErrorEntry | undefined): Verdict['member'] {
+  if (entry?.code === 'NotSupportedForLearner') return 'learner';
+  if (entry?.code === 'NoLeader') return 'leaderless';
+  if (failure.grpcCode === GrpcCode.DEADLINE_EXCEEDED) return 'silent';
+  if (entry === undefined) return isPassing(failure) ? 'suspect' : 'fine';
+  return failure.grpcCode === GrpcCode.UNAVAILABLE && entry.outcome === 'unknown' ? 'suspect' : 'fine';
 }

@@ -9,6 +9,7 @@
  */
 
 import type { Clock } from '../../support/clock.ts';
+import { EtcdError, UnauthenticatedError } from '../errors.ts';
 
 /** How the client proves who it is: a login, or a token that somebody else obtains. */
 export type Credentials =
@@ -24,10 +25,18 @@ const REFUSAL_MS = 500;
 /** A token is renewed when this part of its life is over, before a server has to refuse it. */
 const RENEW_AT = 0.8;
 
+/** The token in hand, if there is one that can still be used. */
+export type Peeked =
+  | { readonly ready: true; readonly token?: string | undefined }
+  | { readonly ready: false; readonly token?: undefined };
+
 interface Held {
+  readonly ready: true;
   readonly token: string | undefined;
   /** When to get a new one, on the client's clock. */
   readonly renewAt: number;
+  /** From when on it is of no use. */
+  readonly expiresAt: number;
 }
 
 export class TokenSource {
@@ -51,21 +60,22 @@ export class TokenSource {
   }
 
   /** The token in hand, without waiting. `ready` is false when one must be fetched first. */
-  peek(): { readonly ready: boolean; readonly token?: string | undefined } {
+  peek(): Peeked {
     if (this.#credentials === undefined) return NO_TOKEN;
     const held = this.#held;
-    return held !== undefined && this.#clock.now() < held.renewAt ? { ready: true, token: held.token } : NOT_READY;
+    if (held === undefined) return NOT_READY;
+    if (held.renewAt === Number.POSITIVE_INFINITY) return held;
+    const now = this.#clock.now();
+    if (now >= held.expiresAt) return NOT_READY;
+    // Nobody waits for the next token while this one is good.
+    if (now >= held.renewAt) void this.#renew().catch(ignore);
+    return held;
   }
 
   /** A valid token; undefined when none is needed. */
   get(): Promise<string | undefined> {
     const { ready, token } = this.peek();
-    if (ready) return Promise.resolve(token);
-    if (this.#refusal !== undefined && this.#clock.now() < this.#refusal.until) return Promise.reject(this.#refusal.error);
-    this.#refreshing ??= this.#refresh().finally(() => {
-      this.#refreshing = undefined;
-    });
-    return this.#refreshing;
+    return ready ? Promise.resolve(token) : this.#renew();
   }
 
   /** A server refused this token. Ignored when it has been replaced meanwhile. */
@@ -73,14 +83,28 @@ export class TokenSource {
     if (this.renewable && this.#held?.token === token) this.#held = undefined;
   }
 
+  #renew(): Promise<string | undefined> {
+    if (this.#refreshing !== undefined) return this.#refreshing;
+    if (this.#refusal !== undefined && this.#clock.now() < this.#refusal.until)
+      return Promise.reject(this.#refusal.error);
+    this.#refreshing = this.#refresh().finally(() => {
+      this.#refreshing = undefined;
+    });
+    return this.#refreshing;
+  }
+
   async #refresh(): Promise<string | undefined> {
     try {
       const token = await this.#fetch();
-      this.#held = { token, renewAt: this.#clock.now() + RENEW_AT * lifetimeMs(token) };
+      const now = this.#clock.now();
+      const lifeMs = lifetimeMs(token);
+      this.#held = { ready: true, token, renewAt: now + RENEW_AT * lifeMs, expiresAt: now + lifeMs };
       this.#refusal = undefined;
       return token;
     } catch (error) {
-      this.#refusal = { error, until: this.#clock.now() + REFUSAL_MS };
+      // That no member could be asked is no refusal, and each call has its own patience with that.
+      const refused = error instanceof EtcdError && error.code === 'unauthenticated';
+      if (refused) this.#refusal = { error, until: this.#clock.now() + REFUSAL_MS };
       throw error;
     }
   }
@@ -89,12 +113,25 @@ export class TokenSource {
     const credentials = this.#credentials;
     if (credentials === undefined) return undefined;
     if ('username' in credentials) return this.#login(credentials.username, credentials.password);
-    return typeof credentials.token === 'string' ? credentials.token : credentials.token();
+    return typeof credentials.token === 'string' ? credentials.token : askFor(credentials.token);
   }
 }
 
-const NO_TOKEN = { ready: true } as const;
-const NOT_READY = { ready: false } as const;
+async function askFor(token: () => string | Promise<string>): Promise<string> {
+  let given: unknown;
+  try {
+    given = await token();
+  } catch (cause) {
+    throw new UnauthenticatedError('the token function failed', { cause });
+  }
+  if (typeof given === 'string' && given !== '') return given;
+  throw new UnauthenticatedError('the token function gave no token');
+}
+
+function ignore(): void {}
+
+const NO_TOKEN: Peeked = { ready: true };
+const NOT_READY: Peeked = { ready: false };
 
 /**
  * How long a token lives from now: of a JWT what its `exp` claim says (RFC 7519, 4.1.4), of

@@ -192,7 +192,7 @@ export class Keyspace<V = string, In = V> {
    * @throws EtcdError with `applied: 'maybe'` when no answer came: whether it counted is then unknown.
    */
   increment(key: Key, options: IncrementOptions = {}): Promise<bigint> {
-    return increment(this.#context.caller, toKeyBytes(key, this.#prefix), options);
+    return increment(this.#context, toKeyBytes(key, this.#prefix), options);
   }
 
   /**

@@ -43,18 +43,22 @@ export type TxnResult<Then extends readonly Op<unknown>[], Else extends readonly
 /** The request of a transaction. @throws InvalidArgumentError for an entry that is no condition, or no operation. */
 export function txnRequest(spec: TxnSpec<readonly Op<unknown>[], readonly Op<unknown>[]>): Init<TxnRequest> {
   return {
-    compare: wires('if', 'condition', spec.if),
-    success: wires('then', 'operation', spec.then),
-    failure: wires('else', 'operation', spec.else),
+    compare: wires('if', spec.if, isCompare),
+    success: wires('then', spec.then, isOp),
+    failure: wires('else', spec.else, isOp),
   };
 }
 
-function wires<W>(list: string, what: string, entries: readonly { readonly wire: W }[] = []): W[] {
+function wires<W>(list: string, entries: readonly { readonly wire: W }[] = [], fits: (entry: object) => boolean): W[] {
   return entries.map((entry, index) => {
-    if (entry?.wire === undefined) throw new InvalidArgumentError(`${list}[${index}] is no ${what} of a transaction`);
-    return entry.wire;
+    if (typeof entry === 'object' && entry !== null && fits(entry)) return entry.wire;
+    const what = fits === isOp ? 'operation' : 'condition';
+    throw new InvalidArgumentError(`${list}[${index}] is no ${what} of a transaction`);
   });
 }
+
+const isOp = (entry: object): boolean => 'wire' in entry && 'read' in entry;
+const isCompare = (entry: object): boolean => 'wire' in entry && !('read' in entry);
 
 /**
  * Makes a transaction of conditions alone linearizable. A server asks the others whether it

@@ -12,7 +12,8 @@ import type { Init } from '../../protocol/wire.ts';
 import { backoffMs } from '../../support/backoff.ts';
 import { sleep } from '../../support/signals.ts';
 import type { CallOptions } from '../call-options.ts';
-import type { Caller } from '../connection/caller.ts';
+import { deadlineError } from '../connection/failures.ts';
+import type { ClientContext } from '../context.ts';
 import { DecodeError, EtcdError, InvalidArgumentError } from '../errors.ts';
 import type { KeyValue } from './key-value.ts';
 import type { Keyspace } from './keyspace.ts';
@@ -58,28 +59,41 @@ const CONFLICT_BACKOFF = { initialMs: 2, maxMs: 250 };
  * Adds to an integer in decimal text. The first write guesses that the key is not there;
  * a guess that fails brings the current value along, so each round costs one round trip.
  */
-export async function increment(caller: Caller, key: Uint8Array, options: IncrementOptions): Promise<bigint> {
-  const { by = 1n, maxConflicts = 100 } = options;
+export async function increment(
+  { caller, reader }: Pick<ClientContext, 'caller' | 'reader'>,
+  key: Uint8Array,
+  options: IncrementOptions,
+): Promise<bigint> {
+  const { by = 1n, maxConflicts = 100, timeoutMs = caller.timeoutMs } = options;
   if (typeof by !== 'bigint') throw new InvalidArgumentError('`by` is not a bigint');
+  if (!(Number.isSafeInteger(maxConflicts) && maxConflicts >= 0)) {
+    throw new InvalidArgumentError(`maxConflicts ${String(maxConflicts)} is not a whole number of at least 0`);
+  }
+  const deadlineAt = caller.clock.now() + timeoutMs;
+  let leftMs = timeoutMs;
   let current: WireKeyValue | undefined;
-  for (let conflicts = 0; conflicts <= maxConflicts; conflicts++) {
+  // The first failure is the guess's; only from the second on is somebody else at work.
+  for (let conflicts = -1; conflicts <= maxConflicts; conflicts++) {
     const sum = parseInteger(current) + by;
-    const request: Init<TxnRequest> = {
-      compare: [
-        { key, target: CompareTarget.MOD, result: CompareResult.EQUAL, modRevision: current?.modRevision ?? 0n },
-      ],
-      success: [
-        { requestPut: { key, value: Buffer.from(String(sum), 'latin1'), ignoreLease: current !== undefined } },
-      ],
-      failure: [{ requestRange: { key } }],
-    };
-    const answer = await caller.unary(KV.txn, request, { kind: 'write' }, options);
+    const request = addRequest(key, current, sum);
+    const answer = reader.saw(await caller.unary(KV.txn, request, { kind: 'write' }, { ...options, timeoutMs: leftMs }));
     if (answer.succeeded) return sum;
     current = answer.responses[0]?.responseRange?.kvs[0];
-    // The first failure is the guess's; only from the second on is somebody else at work.
-    if (conflicts > 0) await sleep(caller.clock, backoffMs(CONFLICT_BACKOFF, conflicts - 1, caller.random), options.signal);
+    if (conflicts >= 0) await sleep(caller.clock, backoffMs(CONFLICT_BACKOFF, conflicts, caller.random), options.signal);
+    leftMs = deadlineAt - caller.clock.now();
+    if (leftMs <= 0) throw deadlineError(timeoutMs, {});
   }
-  throw new EtcdError('server', `the counter was changed by others ${maxConflicts} times in a row`, { applied: 'no' });
+  throw new EtcdError('server', `the counter was changed by others ${maxConflicts + 1} times in a row`, { applied: 'no' });
+}
+
+/** Writes the sum if the key is still as it was read; else brings it along as it is. */
+function addRequest(key: Uint8Array, current: WireKeyValue | undefined, sum: bigint): Init<TxnRequest> {
+  const modRevision = current?.modRevision ?? 0n;
+  return {
+    compare: [{ key, target: CompareTarget.MOD, result: CompareResult.EQUAL, modRevision }],
+    success: [{ requestPut: { key, value: Buffer.from(String(sum), 'latin1'), ignoreLease: current !== undefined } }],
+    failure: [{ requestRange: { key } }],
+  };
 }
 
 function parseInteger(kv: WireKeyValue | undefined): bigint {

@@ -219,7 +219,7 @@ export class LeaseKeeper {
 
   #answered({ id, ttlSeconds, sentAt }: Renewal, current: boolean): void {
     const lease = this.#leases.get(id);
-    if (lease === undefined || lease.check() !== undefined) return;
+    if (lease === undefined) return;
     if (!(ttlSeconds > 0)) return lease.lose('expired');
     if (!lease.renewed(sentAt, ttlSeconds)) return;
     if (current && lease.phase === 'sent') this.#rest(lease);

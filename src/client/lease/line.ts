@@ -23,7 +23,6 @@ import type { Timer } from '../../support/clock.ts';
 import type { Caller, OpenStream } from '../connection/caller.ts';
 import { toEtcdError } from '../connection/failures.ts';
 import type { Member } from '../connection/member.ts';
-import { isTokenFailure } from '../connection/retry.ts';
 import type { CallFailure } from '../transport/transport.ts';
 
 /** An answer, and when its question was sent. */
@@ -58,7 +57,10 @@ const SHORT_LIFE_MS = 100;
 
 const MIN_PAUSE_MS = 5;
 const MIN_OPEN_TIMEOUT_MS = 250;
-const MAX_OPEN_TIMEOUT_MS = 5_000;
+const MAX_OPEN_TIMEOUT_MS = 1_000;
+
+/** With less time than this, the rest that the pool gives to members that failed (up to 5 s) is not waited for. */
+const URGENT_MS = 10_000;
 
 /** One stream, from the attempt to open it. */
 class RenewalStream {
@@ -161,9 +163,12 @@ export class KeepAliveLine {
   async #open(): Promise<void> {
     const opening = new RenewalStream();
     this.#current = opening;
+    const urgencyMs = this.#user.urgencyMs();
+    const { pool } = this.#caller;
+    if (urgencyMs < URGENT_MS && !pool.members.some(({ healthy }) => healthy)) pool.hurry();
     const options = {
       signal: opening.aborter.signal,
-      timeoutMs: Math.min(Math.max(this.#user.urgencyMs() / 2, MIN_OPEN_TIMEOUT_MS), MAX_OPEN_TIMEOUT_MS),
+      timeoutMs: Math.min(Math.max(urgencyMs / 4, MIN_OPEN_TIMEOUT_MS), MAX_OPEN_TIMEOUT_MS),
       requireLeader: true,
       avoid: this.#avoid,
     };
@@ -216,8 +221,7 @@ export class KeepAliveLine {
     const livedMs = which.stream === undefined ? 0 : now - which.openedAt;
     this.#current = undefined;
     this.#lastFailure = toEtcdError(failure, { endpoint: member?.name });
-    // A token that ran out says nothing of the member that noticed.
-    if (member !== undefined && !isTokenFailure(failure)) this.#avoid.add(member);
+    if (member !== undefined) this.#avoid.add(member);
     this.#user.onDown([...which.unanswered.keys()], failure);
     if (!this.#wanted || this.#current !== undefined) return;
     if (this.#failures > 0 || livedMs < SHORT_LIFE_MS) return this.#pauseThenOpen();

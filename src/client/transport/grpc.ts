@@ -110,7 +110,13 @@ export class GrpcTransport implements Transport {
     this.#connection?.channel.close();
     this.#connection = undefined;
     try {
-      this.#connection = await this.#open();
+      const connection = await this.#open();
+      if (this.#closed) {
+        connection.channel.close();
+        connection.credentials.drop();
+        throw new ConnectError('closed', 'the transport was closed while connecting');
+      }
+      this.#connection = connection;
       connecting.resolve();
     } catch (error) {
       connecting.reject(error);
@@ -122,9 +128,12 @@ export class GrpcTransport implements Transport {
 
   async #open(): Promise<Connection> {
     const credentials = await this.#options.credentials(this.#endpoint);
-    if (this.#closed) throw new ConnectError('closed', 'the transport was closed while connecting');
     const { kind, target } = this.#endpoint;
-    const channel = new Channel(kind === 'unix' ? `unix:${target}` : `dns:${target}`, credentials, this.#channelOptions());
+    const channel = new Channel(
+      kind === 'unix' ? `unix:${target}` : `dns:${target}`,
+      credentials,
+      this.#channelOptions(),
+    );
     try {
       await this.#untilReady(channel, credentials);
       return { channel, credentials };

@@ -107,11 +107,7 @@ export interface Transport {
   /** Calls a method with one request and one answer. Rejects with {@link TransportError}. */
   unary<I, O>(method: MethodDescriptor<I, O>, request: Init<I>, options: UnaryOptions): Promise<O>;
   /** Opens a stream; with one request and {@link TransportStream.halfClose}, a server stream. */
-  stream<I, O>(
-    method: MethodDescriptor<I, O>,
-    options: StreamOptions,
-    handlers: StreamHandlers<O>,
-  ): TransportStream<I>;
+  stream<I, O>(method: MethodDescriptor<I, O>, options: StreamOptions, handlers: StreamHandlers<O>): TransportStream<I>;
   /** Drops the connection and fails what is running on it. Final. */
   close(): void;
 }

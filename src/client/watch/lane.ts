@@ -227,6 +227,7 @@ export class Lane implements WatchStreamOwner {
 
   created(subscription: Subscription, response: WatchResponse): void {
     this.#refusals = 0;
+    subscription.aliveSince = this.#host.caller.clock.now();
     this.#host.created(subscription, response.header?.revision ?? 0n);
   }
 
@@ -245,6 +246,7 @@ export class Lane implements WatchStreamOwner {
     }
     const { cancelReason: reason } = response;
     const kind = refusalKind(reason, created);
+    if (created && this.#host.caller.clock.now() - subscription.aliveSince >= STABLE_MS) subscription.refusals = 0;
     subscription.refusals += 1;
     const pointless =
       kind === 'login'
@@ -273,7 +275,6 @@ export class Lane implements WatchStreamOwner {
   received(subscription: Subscription, response: WatchResponse): void {
     const storeRevision = response.header?.revision ?? 0n;
     if (response.events.length > 0 || response.fragment || subscription.incomplete) {
-      subscription.refusals = 0;
       subscription.take(response);
     } else {
       subscription.reached(storeRevision);

@@ -57,8 +57,10 @@ export class Subscription {
   lagging = false;
   /** The store's revision when a server first confirmed it. */
   createdAt: bigint | undefined;
-  /** How many times in a row a server refused or dropped it for a reason that may pass. */
+  /** How many times in a row a server refused it, or dropped it soon, for a reason that may pass. */
   refusals = 0;
+  /** When it was created on its present stream, on the client's clock. */
+  aliveSince = 0;
   ended = false;
   /** What came of the newest revision in a response that is not complete. */
   #partial: WireEvent[] | undefined;
@@ -94,7 +96,6 @@ export class Subscription {
 
   /** A server confirmed it. */
   created(storeRevision: bigint): void {
-    this.refusals = 0;
     if (this.nextRevision === 0n) this.nextRevision = storeRevision + 1n;
     if (this.createdAt === undefined) {
       this.createdAt = storeRevision;

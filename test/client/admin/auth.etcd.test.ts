@@ -1,5 +1,6 @@
 import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Auth as AuthService } from '../../../src/protocol/generated/etcdserverpb.ts';
 import { describeOnEtcd } from '../../support/fixtures.ts';
 import { type AdminClient, adminClient, put } from './callers.ts';
 
@@ -69,7 +70,10 @@ describeOnEtcd('auth', (suite) => {
   });
 
   it('does not log in while authentication is off', async () => {
-    await expect(etcd.auth.authenticate('ada', 'x')).rejects.toMatchObject({ etcdCode: 'AuthNotEnabled', applied: 'no' });
+    await expect(etcd.auth.authenticate('ada', 'x')).rejects.toMatchObject({
+      etcdCode: 'AuthNotEnabled',
+      applied: 'no',
+    });
   });
 
   it('refuses to switch on without root', async () => {
@@ -110,8 +114,10 @@ describeOnEtcd('auth', (suite) => {
       await expect(worker.auth.users.list()).rejects.toMatchObject({ code: 'permission-denied' });
       expect((await worker.auth.users.get('worker')).roles).toEqual(['jobs']);
 
-      await admin.auth.users.changePassword('worker', 'next-secret');
-      const error: unknown = await admin.auth.authenticate('worker', 'worker-secret').catch((reason: unknown) => reason);
+      await admin.auth.users.changePassword('worker', { password: 'next-secret' });
+      const error: unknown = await admin.auth
+        .authenticate('worker', 'worker-secret')
+        .catch((reason: unknown) => reason);
       expect(error).toMatchObject({ code: 'unauthenticated', etcdCode: 'AuthFailed' });
       expect(inspect(error, { depth: 9, showHidden: true })).not.toContain('worker-secret');
 
@@ -124,6 +130,38 @@ describeOnEtcd('auth', (suite) => {
 
       await admin.auth.users.delete('worker');
       await admin.auth.roles.delete('jobs');
+    });
+
+    it('takes hashes where the server understands them, and never makes an empty password of one', async () => {
+      // bcrypt of 'hash-secret', cost 4.
+      const hashedPassword = '$2b$04$abcdefghijklmnopqrstuu96oGIhD41Yc1ofAsDVmH68Whh1yyJDu';
+      const { users } = admin.auth;
+      await users.add('changed', { password: 'original' });
+      const canLogIn = async (name: string, password: string): Promise<boolean> => {
+        const request = { name, password };
+        return admin.caller.unary(AuthService.authenticate, request, { kind: 'read', anonymous: true }).then(
+          () => true,
+          () => false,
+        );
+      };
+      if (suite.version === '3.4') {
+        const refusal = { code: 'unsupported', message: expect.stringContaining('hashedPassword') };
+        await expect(users.changePassword('changed', { hashedPassword })).rejects.toMatchObject(refusal);
+        await expect(users.add('hashed', { hashedPassword })).rejects.toMatchObject(refusal);
+        expect((await users.list()).names).not.toContain('hashed');
+        expect(await canLogIn('changed', 'original')).toBe(true);
+      } else {
+        await users.changePassword('changed', { hashedPassword });
+        await users.add('hashed', { hashedPassword });
+        for (const name of ['changed', 'hashed']) {
+          expect(await canLogIn(name, 'hash-secret')).toBe(true);
+          expect(await canLogIn(name, '')).toBe(false);
+        }
+        expect(await canLogIn('changed', 'original')).toBe(false);
+        await users.delete('hashed');
+      }
+      expect(await canLogIn('changed', '')).toBe(false);
+      await users.delete('changed');
     });
 
     it('backs up and lists alarms with a token, and not without', async () => {
@@ -159,7 +197,9 @@ describeOnEtcd(
         await put(deploy, 'releases/1', 'x');
         await expect(put(deploy, 'other', 'x')).rejects.toMatchObject({ code: 'permission-denied' });
         using nobody = await connect('nobody');
-        await expect(put(nobody, 'releases/1', 'x')).rejects.toMatchObject({ code: expect.stringMatching(/denied|unauth/) });
+        await expect(put(nobody, 'releases/1', 'x')).rejects.toMatchObject({
+          code: expect.stringMatching(/denied|unauth/),
+        });
         expect((await admin.auth.users.list()).names).toEqual(['deploy', 'root']);
         // Who has no password cannot log in with one.
         await expect(admin.auth.authenticate('deploy', 'guess')).rejects.toMatchObject({ code: 'unauthenticated' });

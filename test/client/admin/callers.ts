@@ -1,14 +1,15 @@
 /** The namespaces under test on a caller of their own: over real connections, or over a script. */
-import { Caller } from '../../../src/client/connection/caller.ts';
-import { login } from '../../../src/client/connection/login.ts';
-import { Pool } from '../../../src/client/connection/pool.ts';
-import { statusProbe } from '../../../src/client/connection/probe.ts';
-import { type Credentials, TokenSource } from '../../../src/client/connection/token.ts';
+
 import { AuthApi } from '../../../src/client/admin/auth.ts';
 import { ClusterApi } from '../../../src/client/admin/cluster.ts';
 import { ElectionApi } from '../../../src/client/admin/elections.ts';
 import { LockApi } from '../../../src/client/admin/locks.ts';
 import { MaintenanceApi } from '../../../src/client/admin/maintenance.ts';
+import { Caller } from '../../../src/client/connection/caller.ts';
+import { login } from '../../../src/client/connection/login.ts';
+import { Pool } from '../../../src/client/connection/pool.ts';
+import { statusProbe } from '../../../src/client/connection/probe.ts';
+import { type Credentials, TokenSource } from '../../../src/client/connection/token.ts';
 import { parseEndpoint } from '../../../src/client/transport/address.ts';
 import { GrpcTransport } from '../../../src/client/transport/grpc.ts';
 import { credentialsSource, type TlsOptions } from '../../../src/client/transport/grpc-tls.ts';
@@ -21,7 +22,7 @@ import {
   type TransportStream,
 } from '../../../src/client/transport/transport.ts';
 import { KV, Lease } from '../../../src/protocol/generated/etcdserverpb.ts';
-import { leaseId, type LeaseId } from '../../../src/protocol/int64.ts';
+import { type LeaseId, leaseId, type Revision, revision } from '../../../src/protocol/int64.ts';
 import type { Init, MethodDescriptor } from '../../../src/protocol/wire.ts';
 import { type Clock, systemClock } from '../../../src/support/clock.ts';
 
@@ -73,9 +74,11 @@ export function adminClient(options: AdminClientOptions): AdminClient {
   };
 }
 
-/** Writes a key. */
-export async function put({ caller }: AdminClient, key: string, value: string | Uint8Array): Promise<void> {
-  await caller.unary(KV.put, { key: Buffer.from(key), value: Buffer.from(value) }, { kind: 'write' });
+/** Writes a key and tells the revision of that. */
+export async function put({ caller }: AdminClient, key: string, value: string | Uint8Array): Promise<Revision> {
+  const request = { key: Buffer.from(key), value: Buffer.from(value) };
+  const { header } = await caller.unary(KV.put, request, { kind: 'write' });
+  return revision(header?.revision ?? 0n);
 }
 
 /** Whether a key exists. */
@@ -150,7 +153,7 @@ export function scripted(script: Script): { transports: TransportFactory; record
           const next = answers.shift();
           if (next === 'hang' || closed) return;
           if (next === undefined) return close(undefined);
-          if ('failure' in next) return close(next.failure as CallFailure);
+          if ('failure' in next) return close(next.failure);
           const message = method.response.decode(method.response.encode(next as Init<O>));
           queueMicrotask(() => closed || handlers.onMessage(message));
         },

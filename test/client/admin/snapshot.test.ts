@@ -8,7 +8,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { SnapshotOptions, SnapshotStream } from '../../../src/client/admin/snapshot.ts';
 import { EtcdError } from '../../../src/client/errors.ts';
 import { VirtualClock } from '../../support/virtual-clock.ts';
-import { type AdminClient, adminClient, type Answer, scripted, type ScriptRecord } from './callers.ts';
+import { type AdminClient, type Answer, adminClient, type ScriptRecord, scripted } from './callers.ts';
 
 type Piece = Answer | { remainingBytes: bigint; blob: Uint8Array; version?: string };
 
@@ -90,19 +90,21 @@ describe('snapshot', () => {
   flipped[1500]! ^= 1;
   const swapped = pieces(database, 512);
   swapped.splice(1, 1);
-  it.each<[string, Piece[]]>([
-    ['a flipped bit', pieces(flipped, 512, digest)],
-    ['a wrong checksum', pieces(database, 512, Buffer.from(digest).fill(7, 0, 1))],
-    ['no checksum', pieces(database, 512).slice(0, -1)],
-    ['half a checksum', pieces(database, 512, digest.subarray(0, 16))],
-    ['an early end', pieces(database, 512).slice(0, 2)],
-    ['a missing piece', swapped],
-    ['too much at the end', [...pieces(database, 512), { blob: Buffer.from('!'), remainingBytes: 0n }]],
-    ['a database of no whole sectors', pieces(database.subarray(0, 1000), 500)],
-    ['nothing at all', []],
-  ])('fails on %s, and never ends well', async (_, list) => {
+  it.each<[string, string, Piece[]]>([
+    ['a flipped bit', 'do not have the checksum', pieces(flipped, 512, digest)],
+    ['a wrong checksum', 'do not have the checksum', pieces(database, 512, Buffer.from(digest).fill(7, 0, 1))],
+    ['no checksum', 'without its checksum', pieces(database, 512).slice(0, -1)],
+    ['half a checksum', 'without its checksum', pieces(database, 512, digest.subarray(0, 16))],
+    ['an early end', 'ended 1024 bytes early', pieces(database, 512).slice(0, 2)],
+    ['a missing piece', 'the server counts 512 bytes to come where 1024 are', swapped],
+    ['too much', 'longer than', [...pieces(database, 512), { blob: Buffer.from('!'), remainingBytes: 0n }]],
+    ['a database of no whole sectors', '1000 bytes are no database', pieces(database.subarray(0, 1000), 500)],
+    ['nothing at all', 'before it began', []],
+  ])('fails on %s, and never ends well', async (_, why, list) => {
     const { etcd } = sending(list);
-    expect((await failureOf(etcd)).code).toBe('checksum-mismatch');
+    const error = await failureOf(etcd);
+    expect(error.code).toBe('checksum-mismatch');
+    expect(error.message).toContain(why);
   });
 
   it('does not yield the checksum of a damaged database', async () => {
@@ -195,6 +197,11 @@ describe('snapshot', () => {
     const snapshot = await etcd.maintenance.snapshot({ timeoutMs: 2_000 });
     await clock.advance(2_000);
     expect(snapshot.errored).toMatchObject({ code: 'deadline' });
+    expect(clock.pending.all).toBe(0);
+
+    const intime = sending(pieces(database, 512));
+    await readAll(await intime.etcd.maintenance.snapshot({ timeoutMs: 2_000 }));
+    expect(intime.clock.pending.all).toBe(0);
   });
 
   it('stops the server when the reader leaves', async () => {
@@ -267,7 +274,9 @@ describe('saveSnapshot', () => {
 
   it("passes the file system's own errors on", async () => {
     const { etcd, record } = sending(pieces(database, 512));
-    await expect(etcd.maintenance.saveSnapshot(path.join(folder, 'no', 'such.db'))).rejects.toMatchObject({ code: 'ENOENT' });
+    await expect(etcd.maintenance.saveSnapshot(path.join(folder, 'no', 'such.db'))).rejects.toMatchObject({
+      code: 'ENOENT',
+    });
     expect(record.opened).toBe(0);
   });
 });

@@ -41,6 +41,62 @@ describe('the keepalive stream', () => {
     cluster.keeper.close();
   });
 
+  it('makes the silent member doubtful for everybody', async () => {
+    const cluster = new ScriptedCluster({ members: 2, ttlSeconds: 6 });
+    cluster.script(() => 'silence');
+    await open(cluster);
+    await cluster.clock.advance(4_000);
+    const [silent] = cluster.asked;
+    expect(cluster.caller.pool.members.filter(({ healthy }) => !healthy).map(({ name }) => name)).toEqual([
+      silent!.member,
+    ]);
+    cluster.keeper.close();
+  });
+
+  it('does not come back to a member that ended it, while there is another', async () => {
+    const cluster = new ScriptedCluster({ members: 2, ttlSeconds: 6 });
+    cluster.script(() => {
+      if (cluster.asked.length > 1) return 6;
+      cluster.caller.pool.pick(); // somebody else takes the turn of the other member
+      return 'end';
+    });
+    await open(cluster);
+    await cluster.clock.advance(3_000);
+    expect(new Set(cluster.asked.map(({ member }) => member)).size).toBe(2);
+    cluster.keeper.close();
+  });
+
+  it('recovers when it finds the connection gone as it opens', async () => {
+    const cluster = new ScriptedCluster({ ttlSeconds: 6 });
+    const [lease] = await open(cluster);
+    cluster.members[0]!.stale = true;
+    await cluster.clock.advance(3_000);
+    expect(cluster.streams.length).toBeGreaterThan(3);
+    expect(cluster.streams.length).toBeLessThan(60);
+    cluster.members[0]!.stale = false;
+    await cluster.clock.advance(3_000);
+    expect(cluster.asked.length).toBeGreaterThan(0);
+    expect(lease!.alive).toBe(true);
+    expect(cluster.openStreams).toHaveLength(1);
+    cluster.keeper.close();
+  });
+
+  it('is not wanted any more when what waited for it is lost', async () => {
+    const cluster = new ScriptedCluster({ ttlSeconds: 2 });
+    cluster.script(() => NO_LEADER);
+    const t0 = cluster.clock.now();
+    const [brief] = await open(cluster);
+    cluster.ttlSeconds = 60;
+    const [long] = await open(cluster);
+    await cluster.clock.advance(t0 + 1_950.5 - cluster.clock.now());
+    expect(brief!.alive).toBe(false);
+    const tries = cluster.streams.length;
+    await cluster.clock.advance(10_000);
+    expect(cluster.streams).toHaveLength(tries);
+    expect(long!.alive).toBe(true);
+    cluster.keeper.close();
+  });
+
   it('tries a third member when the second is silent too', async () => {
     // With a time to live of 6 there is just time for a request at 2 and one at 4; the third comes too late.
     const cluster = new ScriptedCluster({ members: 3, ttlSeconds: 6 });
@@ -119,15 +175,44 @@ describe('the keepalive stream', () => {
     cluster.keeper.close();
   });
 
-  it('opens with time left for the most urgent lease, whatever the others have', async () => {
-    const cluster = new ScriptedCluster({ members: 1, ttlSeconds: 2 });
+  it('pauses no longer than a quarter of what the most urgent lease has left', async () => {
+    const cluster = new ScriptedCluster({ members: 1, ttlSeconds: 2, jitter: 0.999 });
+    cluster.script(() => NO_LEADER);
+    const [lease] = await open(cluster);
+    await cluster.clock.advance(1_800);
+    cluster.script(() => 2);
+    await cluster.clock.advance(1_000);
+    expect(lease!.alive).toBe(true);
+    cluster.keeper.close();
+  });
+
+  it('is replaced without a pause when it breaks again after it had worked', async () => {
+    const cluster = new ScriptedCluster({ members: 2, ttlSeconds: 6, jitter: 0.999 });
+    await open(cluster);
+    let trouble = 8;
+    cluster.script(() => (trouble-- > 0 ? 'end' : 6));
+    await cluster.clock.advance(6_500);
+    expect(cluster.asked.length).toBeGreaterThan(8);
+    await cluster.clock.advance(1_000);
+    const before = cluster.clock.now();
+    trouble = 1;
+    await cluster.clock.advance(2_100);
+    const again = cluster.asked.filter(({ at }) => at > before).slice(0, 2);
+    expect(again[1]!.at).toBe(again[0]!.at);
+    cluster.keeper.close();
+  });
+
+  it('does not wait for the end of a member’s rest when a lease cannot', async () => {
+    const cluster = new ScriptedCluster({ members: 1, ttlSeconds: 6, jitter: 0.999 });
     const [lease] = await open(cluster);
     const [member] = cluster.members;
+    await cluster.clock.advance(1_000);
     member!.up = false;
     member!.state = 'idle';
-    await cluster.clock.advance(1_500);
+    // Since the first attempt at 2000, the pauses between attempts have come to 3.2 s: the next would be too late.
+    await cluster.clock.advance(4_300);
     member!.up = true;
-    await cluster.clock.advance(300);
+    await cluster.clock.advance(600);
     expect(lease!.alive).toBe(true);
     expect(cluster.asked).toHaveLength(1);
     cluster.keeper.close();
@@ -189,6 +274,8 @@ describe('a server that refuses one of many leases', () => {
       [103n, 'unauthorized'],
       [107n, 'unauthorized'],
     ]);
+    // The first shared stream, and for each refusal the suspect's own and the next shared one.
+    expect(cluster.streams).toHaveLength(5);
     await cluster.clock.advance(30_000);
     expect(leases.filter(({ alive }) => alive)).toHaveLength(8);
     expect(cluster.openStreams).toHaveLength(1);

@@ -62,23 +62,40 @@ describe('keeping leases alive', () => {
   it('matches answers to the oldest request of their lease', async () => {
     const cluster = new ScriptedCluster({ ttlSeconds: 6 });
     cluster.script(() => 'silence');
-    const t0 = cluster.clock.now();
+    await cluster.run(cluster.leases.open({ ttlSeconds: 6 })); // keeps the stream open
     const lease = await cluster.run(cluster.leases.open({ ttlSeconds: 6 }));
-    await cluster.clock.advance(t0 + 2_000 - cluster.clock.now());
+    await cluster.clock.advance(2_000);
     // Stopped and taken up again: the second request goes out while the first has no answer yet.
     lease.stop();
     await cluster.clock.advance(500);
-    const other = await cluster.run(cluster.leases.open({ ttlSeconds: 60 }));
-    void cluster.leases.keepAlive(lease.id);
+    await cluster.leases.keepAlive(lease.id);
+    await cluster.clock.advance(100);
+    const [stream] = cluster.streams;
+    const times = stream!.asked.filter(({ id }) => id === lease.id).map(({ at }) => at);
+    expect(times).toHaveLength(2);
+    stream!.answer(lease.id, 6);
     await cluster.clock.settle();
-    await cluster.clock.advance(10);
-    cluster.streams.at(-1)!.answer(lease.id, 6);
-    expect(
-      cluster.streams.flatMap(({ asked }) => asked).filter(({ id }) => id === lease.id).length,
-    ).toBeGreaterThanOrEqual(2);
-    const sentAt = cluster.streams.at(-1)!.asked.find(({ id }) => id === lease.id)!.at;
-    expect(lease.remainingMs()).toBeCloseTo(sentAt + 5_940 - cluster.clock.now(), 6);
-    expect(other.alive).toBe(true);
+    expect(lease.remainingMs()).toBeCloseTo(times[0]! + 5_940 - cluster.clock.now(), 6);
+    stream!.answer(lease.id, 6);
+    await cluster.clock.settle();
+    expect(lease.remainingMs()).toBeCloseTo(times[1]! + 5_940 - cluster.clock.now(), 6);
+    stream!.answer(lease.id, 6); // to nothing that was asked
+    await cluster.clock.settle();
+    expect(lease.remainingMs()).toBeCloseTo(times[1]! + 5_940 - cluster.clock.now(), 6);
+    cluster.keeper.close();
+  });
+
+  it('goes by the latest question that was answered when answers cross', async () => {
+    const cluster = new ScriptedCluster({ ttlSeconds: 6 });
+    const lease = await cluster.run(cluster.leases.open({ ttlSeconds: 6 }));
+    cluster.script((_id, stream) => (stream === cluster.streams[0] ? 'silence' : 6));
+    await cluster.clock.advance(2_500);
+    const askedAt = cluster.clock.now();
+    await cluster.run(lease.keepAliveOnce());
+    await cluster.clock.advance(500);
+    cluster.streams[0]!.answer(lease.id, 6); // asked at 2000
+    await cluster.clock.settle();
+    expect(lease.remainingMs()).toBeCloseTo(askedAt + 5_940 - cluster.clock.now(), 6);
     cluster.keeper.close();
   });
 });
@@ -157,6 +174,7 @@ describe('losing a lease', () => {
     const [stream] = cluster.streams;
     cluster.clock.block(5_000);
     stream!.answer(lease.id, 6); // sent at 2000: the server has it until 8000, but nobody could know
+    await new Promise((resolve) => setImmediate(resolve));
     expect(lease.alive).toBe(false);
     await cluster.clock.advance(100);
     expect(lease.lossReason).toBe('deadline');
@@ -207,6 +225,21 @@ describe('stopping', () => {
     expect(cluster.asked).toHaveLength(1);
     expect(lease.lossReason).toBe('deadline');
     expect(cluster.clock.pending.all).toBe(0);
+  });
+
+  it('takes a lease out of those that wait for a stream', async () => {
+    const cluster = new ScriptedCluster({ ttlSeconds: 6 });
+    const lease = await cluster.run(cluster.leases.open({ ttlSeconds: 6 }));
+    const other = await cluster.run(cluster.leases.open({ ttlSeconds: 6 }));
+    const [member] = cluster.members;
+    member!.up = false;
+    member!.state = 'idle';
+    await cluster.clock.advance(2_500);
+    lease.stop();
+    member!.up = true;
+    await cluster.clock.advance(10_000);
+    expect(new Set(cluster.asked.map(({ id }) => id))).toEqual(new Set([other.id]));
+    cluster.keeper.close();
   });
 
   it('can be undone with keepAlive', async () => {

@@ -148,22 +148,24 @@ describeOnEtcd(
   (suite) => {
     it('survive the stop of the member that their stream is on', async () => {
       const { members } = suite.cluster;
-      await using proxies = new AsyncDisposableStack();
-      const fronts: GrpcFaultProxy[] = [];
-      for (const { address } of members) fronts.push(proxies.use(await GrpcFaultProxy.start({ target: address })));
-      using client = new RealClient(fronts.map(({ address }) => address));
-      const leases = await Promise.all(Array.from({ length: 20 }, () => client.leases.open({ ttlSeconds: 6 })));
-      const carrying = (): number =>
-        fronts.findIndex(({ calls }) => calls.some(({ path, ended }) => path === KEEP_ALIVE && !ended));
-      await until(() => carrying() >= 0);
-      const stopped = carrying();
-      members[stopped]!.pause();
-      await sleep(8_000);
-      members[stopped]!.resume();
-      expect(leases.filter(({ alive }) => alive)).toHaveLength(20);
-      expect(carrying()).not.toBe(stopped);
-      for (const { id } of leases) expect((await client.leases.timeToLive(id)).ttlSeconds).toBeGreaterThanOrEqual(0);
-      await suite.cluster.waitHealthy();
+      const fronts = await Promise.all(members.map(({ address }) => GrpcFaultProxy.start({ target: address })));
+      try {
+        using client = new RealClient(fronts.map(({ address }) => address));
+        const leases = await Promise.all(Array.from({ length: 20 }, () => client.leases.open({ ttlSeconds: 6 })));
+        const carrying = (): number =>
+          fronts.findIndex(({ calls }) => calls.some(({ path, ended }) => path === KEEP_ALIVE && !ended));
+        await until(() => carrying() >= 0);
+        const stopped = carrying();
+        members[stopped]!.pause();
+        await sleep(8_000);
+        members[stopped]!.resume();
+        expect(leases.filter(({ alive }) => alive)).toHaveLength(20);
+        expect(carrying()).not.toBe(stopped);
+        for (const { id } of leases) expect((await client.leases.timeToLive(id)).ttlSeconds).toBeGreaterThanOrEqual(0);
+      } finally {
+        await Promise.all(fronts.map((front) => front[Symbol.asyncDispose]()));
+        await suite.cluster.waitHealthy();
+      }
     }, 40_000);
 
     it('survive a leader that stops', async () => {

@@ -302,6 +302,18 @@ describe('renewing once', () => {
     expect(cluster.clock.pending.all).toBe(0);
   });
 
+  it('does not come back to a member that failed it', async () => {
+    const cluster = new ScriptedCluster({ members: 2 });
+    cluster.script(() => {
+      if (cluster.asked.length > 1) return 6;
+      cluster.caller.pool.pick(); // somebody else takes the turn of the other member
+      return 'end';
+    });
+    await cluster.run(Promise.all([cluster.leases.grant({ ttlSeconds: 5 }), cluster.leases.grant({ ttlSeconds: 5 })]));
+    await cluster.run(cluster.leases.keepAliveOnce(leaseId(5n)));
+    expect(new Set(cluster.asked.map(({ member }) => member)).size).toBe(2);
+  });
+
   it('ends with its signal, and with its time', async () => {
     const cluster = new ScriptedCluster({ timeoutMs: 1_000 });
     cluster.script(() => 'silence');

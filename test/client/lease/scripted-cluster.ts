@@ -38,6 +38,8 @@ export class ScriptedStream {
   closed = false;
   cancelled = false;
   readonly #handlers: StreamHandlers<unknown>;
+  readonly #unread: unknown[] = [];
+  #wanted = 0;
 
   constructor(member: ScriptedMember, metadata: CallMetadata, handlers: StreamHandlers<unknown>) {
     this.member = member;
@@ -46,8 +48,16 @@ export class ScriptedStream {
   }
 
   answer(id: bigint, ttlSeconds: number): void {
-    if (this.closed) return;
-    this.#handlers.onMessage({ header: { revision: 7n }, ID: id, TTL: BigInt(ttlSeconds) });
+    this.#unread.push({ header: { revision: 7n }, ID: id, TTL: BigInt(ttlSeconds) });
+    this.#deliver();
+  }
+
+  /** Hands over what the client has asked for. */
+  #deliver(): void {
+    while (this.#wanted > 0 && this.#unread.length > 0 && !this.closed) {
+      this.#wanted -= 1;
+      this.#handlers.onMessage(this.#unread.shift());
+    }
   }
 
   end(failed?: CallFailure): void {
@@ -64,7 +74,10 @@ export class ScriptedStream {
         queueMicrotask(() => this.#react(message.ID));
       },
       halfClose: () => {},
-      pull: () => {},
+      pull: () => {
+        this.#wanted += 1;
+        queueMicrotask(() => this.#deliver());
+      },
       cancel: () => {
         this.cancelled = true;
         this.end(failure(GrpcCode.CANCELLED, 'cancelled by the client'));
@@ -93,6 +106,8 @@ export class ScriptedMember implements Transport {
   state: TransportState = 'idle';
   /** Whether it can be connected to, and answers probes. */
   up = true;
+  /** Whether streams opened on it find the connection gone. */
+  stale = false;
   /** How long an answer to a keepalive takes. */
   delayMs = 0;
   /** What it does with a keepalive. */
@@ -124,6 +139,7 @@ export class ScriptedMember implements Transport {
   ): TransportStream<I> {
     const stream = new ScriptedStream(this, options.metadata, handlers as StreamHandlers<unknown>);
     this.streams.push(stream);
+    if (this.stale) queueMicrotask(() => stream.end(failure(GrpcCode.UNAVAILABLE, 'not connected', 'no')));
     return stream.client() as unknown as TransportStream<I>;
   }
 
@@ -137,6 +153,8 @@ export interface ScriptedClusterOptions {
   readonly ttlSeconds?: number;
   readonly credentials?: Credentials;
   readonly timeoutMs?: number;
+  /** Where in its range every random pause lies, from 0 to 1. Default 0: the shortest. */
+  readonly jitter?: number;
 }
 
 /** A client of the lease services on scripted members. */
@@ -151,13 +169,19 @@ export class ScriptedCluster {
   logins = 0;
   #ids = 100n;
 
-  constructor({ members = 1, ttlSeconds = 6, credentials, timeoutMs = 5_000 }: ScriptedClusterOptions = {}) {
+  constructor({
+    members = 1,
+    ttlSeconds = 6,
+    credentials,
+    timeoutMs = 5_000,
+    jitter = 0,
+  }: ScriptedClusterOptions = {}) {
     const { clock } = this;
     this.ttlSeconds = ttlSeconds;
     this.members = Array.from({ length: members }, (_, index) => new ScriptedMember(this, `m${index + 1}:2379`));
     const tokens = new TokenSource(credentials, async () => `token-${++this.logins}`, clock);
-    // The lower end of every back-off, and the first member first: what a test counts does not vary.
-    const random = (): number => 0;
+    // The same each time: what a test counts does not vary.
+    const random = (): number => jitter;
     const pool = new Pool(
       this.members.map(({ name }) => parseEndpoint(name, false)),
       {

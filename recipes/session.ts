@@ -1,0 +1,177 @@
+/**
+ * The session: a lease that is kept alive, and everything that stands on it.
+ *
+ * A recipe's keys hang on its session's lease, so they go when the process does. The
+ * session knows, by a monotonic clock, until when that lease is certainly its own; when
+ * that time is over, or the server says so sooner, it is lost, and with it everything
+ * built on it: waiters reject, signals fire, guards fail. A lost session stays lost. To go
+ * on is to open another one, visibly; {@link supervise} does that.
+ *
+ * @module
+ */
+
+import {
+  type CallOptions,
+  type Clock,
+  type Etcd,
+  type LeaseId,
+  LeaseLostError,
+  type LiveLease,
+} from '../src/index.ts';
+
+/** How to open a session. */
+export interface SessionOptions extends CallOptions {
+  /**
+   * How long the session outlives its process, in seconds, and so how long others wait for
+   * what it held. Default 15. The server raises it to its minimum, 2 s by default.
+   */
+  readonly ttlSeconds?: number | undefined;
+  /** Who this is, for people who look at the keys. Default: host and process id. */
+  readonly owner?: string | undefined;
+}
+
+/** Something that works under a session and is to be stopped before the session closes. */
+export interface SessionUser {
+  /** Stops and takes its keys away. Must not reject for what the end of the lease will mend. */
+  release(): Promise<void>;
+}
+
+const DEFAULT_TTL_SECONDS = 15;
+
+/** How long a close waits for what runs under the session to let go. */
+const RELEASE_TIMEOUT_MS = 5_000;
+
+/**
+ * A lease with all that stands on it.
+ *
+ * @example
+ * ```ts
+ * await using session = await Session.open(etcd, { ttlSeconds: 15 });
+ * await using lock = await new Mutex(session, 'orders').acquire();
+ * ```
+ */
+export class Session implements AsyncDisposable {
+  readonly etcd: Etcd;
+  readonly lease: LiveLease;
+  readonly owner: string | undefined;
+  readonly #users = new Set<SessionUser>();
+  #closing: Promise<void> | undefined;
+
+  private constructor(etcd: Etcd, lease: LiveLease, owner: string | undefined) {
+    this.etcd = etcd;
+    this.lease = lease;
+    this.owner = owner;
+  }
+
+  /** Grants the lease and starts to keep it alive. */
+  static async open(etcd: Etcd, options: SessionOptions = {}): Promise<Session> {
+    const { ttlSeconds = DEFAULT_TTL_SECONDS, owner, ...call } = options;
+    return new Session(etcd, await etcd.lease({ ttlSeconds, ...call }), owner);
+  }
+
+  /** The lease's id. */
+  get id(): LeaseId {
+    return this.lease.id;
+  }
+
+  /** Fires, before the server can let the lease run out, when the session is lost or closed. */
+  get signal(): AbortSignal {
+    return this.lease.signal;
+  }
+
+  /** Whether the session is certainly still ours, by the clock, now. */
+  get alive(): boolean {
+    return this.#closing === undefined && this.lease.alive;
+  }
+
+  /** How long that is certain without another keepalive, in milliseconds. */
+  remainingMs(): number {
+    return this.lease.remainingMs();
+  }
+
+  /** @throws LeaseLostError when the session is lost or closed. */
+  assertAlive(): void {
+    this.lease.assertAlive();
+    if (this.#closing !== undefined) throw new LeaseLostError(this.id, 'revoked');
+  }
+
+  /** The client's clock. */
+  get clock(): Clock {
+    return this.etcd.clock;
+  }
+
+  /** Has something stopped before the session closes. Returns what takes it off again. */
+  use(user: SessionUser): () => void {
+    this.assertAlive();
+    this.#users.add(user);
+    return () => this.#users.delete(user);
+  }
+
+  /**
+   * Closes the session in order: what runs under it stops and takes its keys away, then
+   * the lease is revoked. Does what it can in five seconds; what is left then goes with the
+   * lease. Can be called twice.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const users = [...this.#users];
+    this.#users.clear();
+    if (this.lease.alive && users.length > 0) {
+      const releases = Promise.allSettled(users.map((user) => user.release()));
+      await Promise.race([releases, elapsed(this.clock, RELEASE_TIMEOUT_MS)]);
+    }
+    await this.lease[Symbol.asyncDispose]();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+function elapsed(clock: Clock, delayMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    clock.after(delayMs, resolve, { background: true });
+  });
+}
+
+/** How to run work under one session after another. */
+export interface SuperviseOptions extends SessionOptions {
+  /** Ends the supervision, and the work with it. */
+  readonly signal?: AbortSignal | undefined;
+  /** Told why a session was lost, before the next is opened. */
+  readonly onLost?: ((error: unknown) => void) | undefined;
+}
+
+const REOPEN_MS = { first: 100, max: 10_000 };
+
+/**
+ * Runs work under a session, and again under a new one when that is lost. `work` gets the
+ * session and a signal that fires when it has to stop; its next run begins only after it
+ * has. Resolves with what `work` returns while its session is alive; rejects with what it
+ * throws then, and when `signal` fires.
+ */
+export async function supervise<T>(
+  etcd: Etcd,
+  options: SuperviseOptions,
+  work: (session: Session, signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const { signal, onLost, ...sessionOptions } = options;
+  let waitMs = REOPEN_MS.first;
+  for (;;) {
+    signal?.throwIfAborted();
+    await using session = await Session.open(etcd, { ...sessionOptions, signal });
+    const both = signal === undefined ? session.signal : AbortSignal.any([signal, session.signal]);
+    try {
+      return await work(session, both);
+    } catch (error) {
+      if (session.lease.alive || signal?.aborted) throw error;
+      onLost?.(error);
+    }
+    await elapsed(etcd.clock, waitMs * (0.5 + Math.random() / 2));
+    waitMs = Math.min(waitMs * 2, REOPEN_MS.max);
+  }
+}
