@@ -94,7 +94,8 @@ module.exports = {
       severity: 'error',
       from: {
         path: '^(src|recipes)/',
-        pathNot: '^src/(client/transport/grpc[^/]*\\.ts|protocol/package-definition\\.ts|server/(?!(raft|mvcc|lease|auth)/)|testing/|grpc/)',
+        pathNot:
+          '^src/(client/transport/grpc[^/]*\\.ts|protocol/package-definition\\.ts|server/(?!(raft|mvcc|lease|auth)/)|testing/|grpc/)',
       },
       to: { path: 'node_modules/@grpc/grpc-js/' },
     },

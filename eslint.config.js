@@ -6,7 +6,11 @@
 import tseslint from 'typescript-eslint';
 
 const random = { object: 'Math', property: 'random', message: 'Randomness comes from the injected `random`.' };
-const wallClock = { object: 'Date', property: 'now', message: 'Time comes from the injected Clock; this one can go back.' };
+const wallClock = {
+  object: 'Date',
+  property: 'now',
+  message: 'Time comes from the injected Clock; this one can go back.',
+};
 const time = [
   { object: 'performance', property: 'now', message: 'Time comes from the injected Clock.' },
   { object: 'globalThis', property: 'setTimeout', message: 'Timers come from the injected Clock.' },
@@ -16,9 +20,14 @@ const timers = ['setTimeout', 'setInterval', 'setImmediate'].map((name) => ({
   name,
   message: 'Timers come from the injected Clock.',
 }));
-const timerModules = ['timers', 'node:timers', 'timers/promises', 'node:timers/promises', 'perf_hooks', 'node:perf_hooks'].map(
-  (name) => ({ name, message: 'Time comes from the injected Clock.' }),
-);
+const timerModules = [
+  'timers',
+  'node:timers',
+  'timers/promises',
+  'node:timers/promises',
+  'perf_hooks',
+  'node:perf_hooks',
+].map((name) => ({ name, message: 'Time comes from the injected Clock.' }));
 
 // `new Date()` and `Date()` read the wall clock too; `new Date(value)` does not.
 const now = ['NewExpression', 'CallExpression'].map((kind) => ({

@@ -98,7 +98,9 @@ async function lease(etcd: Etcd, prefix: string): Promise<void> {
   say(`granted for ${lease.ttlSeconds} s, and kept alive in the background`);
   await sleep(lease.ttlSeconds * 1_500);
   const still = await space.get('services/orders');
-  say(`${lease.ttlSeconds * 1.5} s later the key is still there: ${still?.value}; ${(lease.remainingMs() / 1000).toFixed(1)} s certain`);
+  say(
+    `${lease.ttlSeconds * 1.5} s later the key is still there: ${still?.value}; ${(lease.remainingMs() / 1000).toFixed(1)} s certain`,
+  );
   await lease.revoke();
   say(`revoked: the key is ${(await space.get('services/orders')) === undefined ? 'gone' : 'still there'}`);
 }

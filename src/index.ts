@@ -11,19 +11,55 @@
  * @module
  */
 
-export { type CompactOptions, type EndpointStatus, Etcd } from './client/etcd.ts';
+export type { Alarm, AlarmApi, AlarmsResult, AlarmType } from './client/admin/alarms.ts';
 export type {
-  AutoSyncOptions,
-  CoalesceOptions,
-  EtcdOptions,
-  KeepaliveOptions,
-  RetryOptions,
-} from './client/options.ts';
+  AuthApi,
+  AuthStatus,
+  ChangeResult,
+  Login,
+  NamesResult,
+  NewUserOptions,
+  PasswordOptions,
+  RoleApi,
+  RoleResult,
+  UserApi,
+  UserResult,
+} from './client/admin/auth.ts';
+export type {
+  ClusterApi,
+  ClusterMember,
+  MemberAddResult,
+  MembersOptions,
+  MembersResult,
+  NewMember,
+} from './client/admin/cluster.ts';
+export type { DefragmentAllOptions, DefragmentStep } from './client/admin/defragment-all.ts';
+export type { CampaignResult, ElectionApi, LeaderKey } from './client/admin/elections.ts';
+export type { ClusterHealth, MemberHealth } from './client/admin/health.ts';
+export type { LockApi, LockResult } from './client/admin/locks.ts';
+export {
+  type AimedOptions,
+  DEFRAGMENT_TIMEOUT_MS,
+  DOWNGRADE_TIMEOUT_MS,
+  type DowngradeApi,
+  type DowngradeResult,
+  HASH_TIMEOUT_MS,
+  type HashKvResult,
+  type HashResult,
+  type MaintenanceApi,
+  MOVE_LEADER_TIMEOUT_MS,
+} from './client/admin/maintenance.ts';
+export type { Access, Permission } from './client/admin/permissions.ts';
+export type { Capabilities } from './client/admin/server-capabilities.ts';
+export type { SnapshotOptions, SnapshotStream } from './client/admin/snapshot.ts';
+export type { SavedSnapshot, SaveSnapshotOptions, SnapshotProgress } from './client/admin/snapshot-file.ts';
+export type { MemberStatus } from './client/admin/status.ts';
+export type { InformerChange } from './client/cache/changes.ts';
+export type { Informer, InformerOptions } from './client/cache/informer.ts';
 export type { CallOptions } from './client/call-options.ts';
-export type { Credentials } from './client/connection/token.ts';
+export type { Feature } from './client/capabilities.ts';
 export type { DiscoveryOptions, SrvRecord } from './client/connection/discovery.ts';
-export type { PemSource, TlsOptions } from './client/transport/grpc-tls.ts';
-
+export type { Credentials } from './client/connection/token.ts';
 export {
   AbortError,
   type Applied,
@@ -45,25 +81,8 @@ export {
   UnavailableError,
   UnsupportedError,
 } from './client/errors.ts';
-export type { EtcdCode } from './protocol/error-table.ts';
-export { GrpcCode } from './protocol/status.ts';
-
-export {
-  type ClusterId,
-  formatId,
-  type LeaseId,
-  leaseId,
-  type MemberId,
-  memberId,
-  type Revision,
-  revision,
-} from './protocol/int64.ts';
-export type { Key } from './protocol/keys.ts';
+export { type CompactOptions, type EndpointStatus, Etcd } from './client/etcd.ts';
 export type { ResponseHeader } from './client/header.ts';
-
-export { Keyspace } from './client/kv/keyspace.ts';
-export type { KeyValue } from './client/kv/key-value.ts';
-export type { Target } from './client/kv/target.ts';
 export {
   bytes,
   type Codec,
@@ -74,6 +93,10 @@ export {
   type StandardSchema,
   utf8,
 } from './client/kv/codec.ts';
+export type { Comparable, Compare, Subject } from './client/kv/compare.ts';
+export type { KeyValue } from './client/kv/key-value.ts';
+export { Keyspace } from './client/kv/keyspace.ts';
+export type { Ops, TxnRangeOptions } from './client/kv/ops.ts';
 export type {
   DeleteOptions,
   GetOptions,
@@ -86,27 +109,10 @@ export type {
 } from './client/kv/options.ts';
 export type { DeleteResult, PutResult, RangeResult } from './client/kv/results.ts';
 export type { ScanOptions } from './client/kv/scan.ts';
-export type { IncrementOptions, SwapResult } from './client/kv/update.ts';
-export type { Comparable, Compare, Subject } from './client/kv/compare.ts';
-export type { Ops, TxnRangeOptions } from './client/kv/ops.ts';
+export type { Target } from './client/kv/target.ts';
 export type { Op, OpResults, TxnResult, TxnSpec } from './client/kv/txn.ts';
-
-export type { Watcher } from './client/watch/watcher.ts';
-export type {
-  ChangeEvent,
-  DeleteEvent,
-  ProgressEvent,
-  PutEvent,
-  ResyncEvent,
-  ResyncReason,
-  WatchBatch,
-  WatchEvent,
-} from './client/watch/events.ts';
-export type { ProgressOptions } from './client/watch/progress.ts';
-export { MAX_BUFFER_BYTES, type SlowReaderPolicy, type WatchOptions } from './client/watch/options.ts';
-export type { Informer, InformerOptions } from './client/cache/informer.ts';
-export type { InformerChange } from './client/cache/changes.ts';
-
+export type { IncrementOptions, SwapResult } from './client/kv/update.ts';
+export { type CheckedSignal, checkedSignal } from './client/lease/checked-signal.ts';
 export type {
   GrantedLease,
   LeaseGrantOptions,
@@ -115,63 +121,14 @@ export type {
   TimeToLiveOptions,
 } from './client/lease/leases.ts';
 export type { LiveLease } from './client/lease/live-lease.ts';
-export { type CheckedSignal, checkedSignal } from './client/lease/checked-signal.ts';
-
 export type {
-  AuthApi,
-  AuthStatus,
-  ChangeResult,
-  Login,
-  NamesResult,
-  NewUserOptions,
-  PasswordOptions,
-  RoleApi,
-  RoleResult,
-  UserApi,
-  UserResult,
-} from './client/admin/auth.ts';
-export type { Access, Permission } from './client/admin/permissions.ts';
-export type {
-  ClusterApi,
-  ClusterMember,
-  MemberAddResult,
-  MembersOptions,
-  MembersResult,
-  NewMember,
-} from './client/admin/cluster.ts';
-export {
-  type AimedOptions,
-  DEFRAGMENT_TIMEOUT_MS,
-  DOWNGRADE_TIMEOUT_MS,
-  type DowngradeApi,
-  type DowngradeResult,
-  HASH_TIMEOUT_MS,
-  type HashKvResult,
-  type HashResult,
-  type MaintenanceApi,
-  MOVE_LEADER_TIMEOUT_MS,
-} from './client/admin/maintenance.ts';
-export type { Alarm, AlarmApi, AlarmsResult, AlarmType } from './client/admin/alarms.ts';
-export type { ClusterHealth, MemberHealth } from './client/admin/health.ts';
-export type { DefragmentAllOptions, DefragmentStep } from './client/admin/defragment-all.ts';
-export type { SavedSnapshot, SaveSnapshotOptions, SnapshotProgress } from './client/admin/snapshot-file.ts';
-export type { SnapshotOptions, SnapshotStream } from './client/admin/snapshot.ts';
-export type { MemberStatus } from './client/admin/status.ts';
-export type { Capabilities } from './client/admin/server-capabilities.ts';
-export type { Feature } from './client/capabilities.ts';
-export type { LockApi, LockResult } from './client/admin/locks.ts';
-export type { CampaignResult, ElectionApi, LeaderKey } from './client/admin/elections.ts';
-
-export { type Clock, systemClock, type Timer } from './support/clock.ts';
-export type {
-  ChannelMessages,
-  ConnectionMessage,
-  LeaseLostMessage,
-  RetryMessage,
-  WatchResumeMessage,
-  WatchResyncMessage,
-} from './telemetry/channels.ts';
-
+  AutoSyncOptions,
+  CoalesceOptions,
+  EtcdOptions,
+  KeepaliveOptions,
+  RetryOptions,
+} from './client/options.ts';
+export type { PemSource, TlsOptions } from './client/transport/grpc-tls.ts';
 export {
   type CallFailure,
   type CallMetadata,
@@ -187,4 +144,39 @@ export {
   type TransportStream,
   type UnaryOptions,
 } from './client/transport/transport.ts';
+export type {
+  ChangeEvent,
+  DeleteEvent,
+  ProgressEvent,
+  PutEvent,
+  ResyncEvent,
+  ResyncReason,
+  WatchBatch,
+  WatchEvent,
+} from './client/watch/events.ts';
+export { MAX_BUFFER_BYTES, type SlowReaderPolicy, type WatchOptions } from './client/watch/options.ts';
+export type { ProgressOptions } from './client/watch/progress.ts';
+export type { Watcher } from './client/watch/watcher.ts';
+export type { EtcdCode } from './protocol/error-table.ts';
+export {
+  type ClusterId,
+  formatId,
+  type LeaseId,
+  leaseId,
+  type MemberId,
+  memberId,
+  type Revision,
+  revision,
+} from './protocol/int64.ts';
+export type { Key } from './protocol/keys.ts';
+export { GrpcCode } from './protocol/status.ts';
 export type { Init, MessageCodec, MethodDescriptor, MethodKind } from './protocol/wire.ts';
+export { type Clock, systemClock, type Timer } from './support/clock.ts';
+export type {
+  ChannelMessages,
+  ConnectionMessage,
+  LeaseLostMessage,
+  RetryMessage,
+  WatchResumeMessage,
+  WatchResyncMessage,
+} from './telemetry/channels.ts';

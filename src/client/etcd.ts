@@ -132,6 +132,11 @@ export class Etcd extends Keyspace<string, string | Uint8Array> implements Async
     return this.#options.clock;
   }
 
+  /** The source of randomness that this client draws its jitter from: a number from 0 to below 1. */
+  get random(): () => number {
+    return this.#options.random;
+  }
+
   /** The endpoints and their state. */
   get endpoints(): readonly EndpointStatus[] {
     return this.#inside.caller.pool.members.map((member) => ({
@@ -205,6 +210,7 @@ export class Etcd extends Keyspace<string, string | Uint8Array> implements Async
     this.#inside.caller.pool.close();
   }
 
+  /** Closes the client; see {@link Etcd.close}. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }

@@ -8,6 +8,7 @@ import type { Keyspace } from '../../src/client/kv/keyspace.ts';
 import type { Target } from '../../src/client/kv/target.ts';
 import { revision as toRevision } from '../../src/protocol/int64.ts';
 import { describeOnEtcd } from '../support/fixtures.ts';
+import { errorOf } from './helpers.ts';
 
 describeOnEtcd('reads', (suite) => {
   let etcd: Etcd;
@@ -135,7 +136,7 @@ describeOnEtcd('reads', (suite) => {
     it('refuses a revision to come', async () => {
       const revision = toRevision((at.at(-1) as bigint) + 1_000_000n);
       for (const serializable of [false, true]) {
-        const error = await space.get('a', { revision, serializable }).then(() => undefined, (reason: unknown) => reason);
+        const error = await errorOf(space.get('a', { revision, serializable }));
         expect(error).toBeInstanceOf(EtcdError);
         expect(error).toMatchObject({ code: 'future-revision', etcdCode: 'FutureRevision', applied: 'no', attempts: 1 });
       }
@@ -222,15 +223,15 @@ describeOnEtcd('reads', (suite) => {
       await etcd.compact(second.revision, { physical: true });
       expect((await space.get('k', { revision: second.revision }))?.value).toBe('2');
       for (const attempt of [
-        space.get('k', { revision: first.revision }),
-        space.range({ all: true }, { revision: first.revision, serializable: true }),
-        space.txn({ then: [space.op.get('k', { revision: first.revision })] }),
-        space.txn({ then: [space.op.put('other', ''), space.op.get('k', { revision: first.revision })] }),
-        space.scan({ all: true }, { revision: first.revision }).next(),
-        etcd.compact(second.revision),
-        etcd.compact(first.revision),
+        () => space.get('k', { revision: first.revision }),
+        () => space.range({ all: true }, { revision: first.revision, serializable: true }),
+        () => space.txn({ then: [space.op.get('k', { revision: first.revision })] }),
+        () => space.txn({ then: [space.op.put('other', ''), space.op.get('k', { revision: first.revision })] }),
+        () => space.scan({ all: true }, { revision: first.revision }).next(),
+        () => etcd.compact(second.revision),
+        () => etcd.compact(first.revision),
       ]) {
-        const error = await attempt.then(() => undefined, (reason: unknown) => reason);
+        const error = await errorOf(attempt());
         expect(error).toBeInstanceOf(CompactedError);
         expect(error).toMatchObject({ code: 'compacted', etcdCode: 'Compacted', applied: 'no' });
       }

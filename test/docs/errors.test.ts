@@ -15,6 +15,8 @@ it('docs/errors.md has one row for each code, in order', async () => {
   expect(rows.map(([, code]) => code)).toEqual(codes);
   for (const [, , name = ''] of rows) {
     const exported = (api as Record<string, unknown>)[name];
-    expect(exported === api.EtcdError || (exported as typeof Error)?.prototype instanceof api.EtcdError, name).toBe(true);
+    expect(exported === api.EtcdError || (exported as typeof Error)?.prototype instanceof api.EtcdError, name).toBe(
+      true,
+    );
   }
 });

@@ -85,7 +85,9 @@ describe('importing the client and making one', () => {
 
 describe('the trace', () => {
   it('sees packages that are loaded, also by other packages', async () => {
-    const { packages } = await footprint("import { etcdPackageDefinition } from 'etcdkit/proto'; etcdPackageDefinition();");
+    const { packages } = await footprint(
+      "import { etcdPackageDefinition } from 'etcdkit/proto'; etcdPackageDefinition();",
+    );
     expect(packages).toEqual(expect.arrayContaining(['@grpc/proto-loader', 'protobufjs']));
   });
 

@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Packed, pack, Project, root } from './packed.ts';
+import { type Packed, Project, pack, root } from './packed.ts';
 
 let project: Project;
 let packed: Packed;

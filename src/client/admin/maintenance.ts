@@ -159,7 +159,12 @@ export class MaintenanceApi {
     return saveSnapshot(this.#caller, path, options);
   }
 
-  /** Looks at every member. Rejects only when no member tells who the members are. See {@link readHealth}. */
+  /**
+   * Looks at every member, in at most 5 s unless `timeoutMs` says otherwise; a member that is
+   * down uses that up.
+   *
+   * @throws EtcdError when no endpoint of the client tells who the members are, or the signal fires.
+   */
   health(options: CallOptions = {}): Promise<ClusterHealth> {
     return readHealth(this.#caller, this.#cluster, options);
   }

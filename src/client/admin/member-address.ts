@@ -10,7 +10,6 @@
 import type { MemberId } from '../../protocol/int64.ts';
 import type { Caller } from '../connection/caller.ts';
 import type { EndpointAddress } from '../transport/transport.ts';
-import type { ClusterMember } from './cluster.ts';
 
 /** An endpoint in the form that `CallOptions.endpoint` reads without losing whether it is secure. */
 export function endpointText({ kind, secure, target }: EndpointAddress): string {
@@ -18,8 +17,14 @@ export function endpointText({ kind, secure, target }: EndpointAddress): string 
   return `${secure ? 'https' : 'http'}://${target}`;
 }
 
+/** What must be known of a member to reach it. */
+export interface Reachable {
+  readonly id: MemberId;
+  readonly clientUrls: readonly string[];
+}
+
 /** The endpoints to reach a member at, best first; none for a member that has not started yet. */
-export function endpointsOf(caller: Caller, { id, clientUrls }: ClusterMember): string[] {
+export function endpointsOf(caller: Caller, { id, clientUrls }: Reachable): string[] {
   const own = ownEndpoints(caller, id);
   return [...new Set([...own, ...clientUrls])];
 }

@@ -72,6 +72,7 @@ export class SnapshotStream extends Readable {
     return this.#sha256Hex;
   }
 
+  /** @internal */
   override _read(): void {
     this.#advance().catch((error: Error) => this.destroy(error));
   }
@@ -117,6 +118,7 @@ export class SnapshotStream extends Readable {
     this.push(null);
   }
 
+  /** @internal */
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
     this.#source.onStopped = undefined;
     this.#source.close();

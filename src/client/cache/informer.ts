@@ -342,6 +342,7 @@ export class Informer<V> implements AsyncDisposable {
     await this.#running;
   }
 
+  /** Stops following; see {@link Informer.close}. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }

@@ -14,7 +14,10 @@ import { EtcdError, UnauthenticatedError } from '../errors.ts';
 /** How the client proves who it is: a login, or a token that somebody else obtains. */
 export type Credentials =
   | { readonly username: string; readonly password: string }
-  | { readonly token: string | (() => string | Promise<string>) };
+  | {
+      /** The token, or what obtains one: it is asked again when a server refuses the one it gave. */
+      readonly token: string | (() => string | Promise<string>);
+    };
 
 /** Logs in once; resolves undefined when the cluster has authentication switched off. */
 export type Login = (username: string, password: string) => Promise<string | undefined>;

@@ -71,6 +71,7 @@ export interface StandardSchema<In = unknown, Out = In> {
   readonly '~standard': {
     readonly version: 1;
     readonly vendor: string;
+    /** Checks a value, and may transform it. Must answer at once: an asynchronous answer is an error here. */
     readonly validate: (value: unknown) => StandardResult<Out> | Promise<StandardResult<Out>>;
     readonly types?: { readonly input: In; readonly output: Out } | undefined;
   };

@@ -24,9 +24,13 @@ export interface Compare {
 
 /** Something about a key that a condition can be made of. */
 export interface Comparable<T> {
+  /** Holds when it is `expected`. */
   equals(expected: T): Compare;
+  /** Holds when it is something else. */
   notEquals(expected: T): Compare;
+  /** Holds when it is greater; values are compared byte by byte. */
   greaterThan(expected: T): Compare;
+  /** Holds when it is less; values are compared byte by byte. */
   lessThan(expected: T): Compare;
 }
 

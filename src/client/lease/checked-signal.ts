@@ -15,6 +15,7 @@ import { setMaxListeners } from 'node:events';
 /** A signal and the means to fire it. */
 export interface CheckedSignal {
   readonly signal: AbortSignal;
+  /** Fires the signal. */
   readonly abort: (reason: unknown) => void;
 }
 

@@ -48,7 +48,7 @@ const UNREACHABLE =
   /ECONNREFUSED|ENOENT|EACCES|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_|Name resolution failed|ECONNRESET|EPIPE|ETIMEDOUT/;
 
 /** Why a connection failed, from the text that grpc-js has for it. */
-export function connectError(details: string): ConnectError {
+export function connectError(details: string, secure: boolean): ConnectError {
   const why = details
     .replace(/^No connection established\.\s*(Last error:\s*)?/, '')
     .replace(/\s*Resolution note:\s*$/, '')
@@ -59,5 +59,9 @@ export function connectError(details: string): ConnectError {
   const kind: ConnectFailureKind = UNREACHABLE.test(why) ? 'refused' : 'protocol';
   if (why === 'Protocol error') return new ConnectError(kind, 'what listens there does not speak HTTP/2');
   const closed = why === '' || why === 'Failed to connect' || why === 'undefined';
-  return new ConnectError(kind, closed ? 'the connection was closed before the HTTP/2 handshake was over' : why);
+  return new ConnectError(kind, closed ? (secure ? CLOSED_AFTER_TLS : CLOSED) : why);
 }
+
+const CLOSED = 'the connection was closed before the HTTP/2 handshake was over';
+// A server may refuse a certificate by hanging up.
+const CLOSED_AFTER_TLS = `${CLOSED}; perhaps the server does not accept the client's certificate`;

@@ -183,7 +183,7 @@ export class GrpcTransport implements Transport {
         if (state === connectivityState.READY) return resolve();
         if (state === connectivityState.SHUTDOWN) return; // we closed it, for a reason that was told
         if (state === connectivityState.TRANSIENT_FAILURE) {
-          return void whyFailed(channel, timeoutMs).then((error) => reject(credentials.failure ?? error));
+          return void whyFailed(channel, this.#endpoint.secure, timeoutMs).then((error) => reject(credentials.failure ?? error));
         }
         channel.watchConnectivityState(state, Number.POSITIVE_INFINITY, look);
       };
@@ -272,13 +272,13 @@ export class GrpcTransport implements Transport {
 }
 
 /** A channel tells why it failed only to a call, so one is made that can go nowhere. */
-function whyFailed(channel: Channel, timeoutMs: number): Promise<ConnectError> {
+function whyFailed(channel: Channel, secure: boolean, timeoutMs: number): Promise<ConnectError> {
   return new Promise((resolve) => {
     const call = channel.createCall('/etcdkit.Probe/Why', Date.now() + timeoutMs, null, null, undefined);
     call.start(new Metadata(), {
       onReceiveMetadata: ignore,
       onReceiveMessage: ignore,
-      onReceiveStatus: (status) => resolve(connectError(status.details)),
+      onReceiveStatus: (status) => resolve(connectError(status.details, secure)),
     });
   });
 }

@@ -23,11 +23,11 @@ import type { Caller } from '../connection/caller.ts';
 import { abortError } from '../connection/failures.ts';
 import { ClosedError, CompactedError, EtcdError, SlowReaderError } from '../errors.ts';
 import type { ResyncReason, WatchView } from './events.ts';
-import { Lane, type LaneHost, type LaneKind } from './lane.ts';
+import { Lane, type LaneHost } from './lane.ts';
 import { type WatchOptions, watchSettings } from './options.ts';
 import { awaitProgress, type ProgressOptions, ProgressRounds } from './progress.ts';
 import { Resync, STOPPED } from './resync.ts';
-import { Subscription, type SubscriptionHost } from './subscription.ts';
+import { type LaneKind, Subscription, type SubscriptionHost, type SubscriptionResync } from './subscription.ts';
 import { Watcher, type WatcherHost } from './watcher.ts';
 
 /** Settings for all watches of a client. */
@@ -89,8 +89,9 @@ export class WatchHub implements LaneHost, SubscriptionHost, WatcherHost {
       this.#offAbort.set(subscription, onAbort(signal, abort));
     }
     if (subscription.settings.resync) {
-      subscription.resync = new Resync(this.caller, subscription);
-      void this.#begin(subscription, subscription.resync);
+      const resync = new Resync(this.caller, subscription);
+      subscription.resync = resync;
+      void this.#begin(subscription, resync);
     } else {
       this.#place(subscription, 'catch-up');
     }
@@ -190,7 +191,7 @@ export class WatchHub implements LaneHost, SubscriptionHost, WatcherHost {
   received(subscription: Subscription, storeRevision: bigint): void {
     this.#saw(storeRevision);
     if (subscription.ended) return;
-    if (subscription.queue.full) {
+    if (subscription.full) {
       this.#overflow(subscription);
       return;
     }
@@ -273,7 +274,7 @@ export class WatchHub implements LaneHost, SubscriptionHost, WatcherHost {
     await this.#resync(subscription, resync, 'compacted');
   }
 
-  async #resync(subscription: Subscription, resync: Resync, reason: ResyncReason): Promise<void> {
+  async #resync(subscription: Subscription, resync: SubscriptionResync, reason: ResyncReason): Promise<void> {
     try {
       await resync.run(reason);
       if (!subscription.ended) this.#place(subscription, 'catch-up');
@@ -284,7 +285,8 @@ export class WatchHub implements LaneHost, SubscriptionHost, WatcherHost {
 
   #resyncFailed(subscription: Subscription, error: unknown): void {
     if (error === STOPPED) return;
-    const known = error instanceof EtcdError ? error : new EtcdError('server', (error as Error).message, { cause: error });
+    const known =
+      error instanceof EtcdError ? error : new EtcdError('server', (error as Error).message, { cause: error });
     this.fail(subscription, known);
   }
 }

@@ -26,14 +26,7 @@ import { EtcdError } from '../errors.ts';
 import type { CallFailure } from '../transport/transport.ts';
 import { refusalError, refusalKind } from './refusal.ts';
 import { WatchStream, type WatchStreamOwner } from './stream.ts';
-import type { Subscription } from './subscription.ts';
-
-/**
- * What a lane is for. `live`: watchers that keep up. `catch-up`: those that are far behind,
- * or wait for a future revision; they would hold up the progress reports of the others.
- * `own`: a single one whose reader is slow; it is read only as fast as the reader reads.
- */
-export type LaneKind = 'live' | 'catch-up' | 'own';
+import type { LaneKind, Subscription, SubscriptionLane } from './subscription.ts';
 
 /** Decides what the lane can't. */
 export interface LaneHost {
@@ -54,7 +47,7 @@ const STABLE_MS = 5_000;
 /** How many refusals in a row, each after a new login or a new attempt, are taken before giving up. */
 const MAX_REFUSALS = 2;
 
-export class Lane implements WatchStreamOwner {
+export class Lane implements WatchStreamOwner, SubscriptionLane {
   readonly kind: LaneKind;
   readonly requireLeader: boolean | undefined;
   readonly #host: LaneHost;
@@ -126,7 +119,12 @@ export class Lane implements WatchStreamOwner {
     const { caller } = this.#host;
     let stream: WatchStream;
     try {
-      const options = { requireLeader: this.requireLeader, signal: opening.signal, avoid: this.#avoid, serial: this.#serial };
+      const options = {
+        requireLeader: this.requireLeader,
+        signal: opening.signal,
+        avoid: this.#avoid,
+        serial: this.#serial,
+      };
       stream = await WatchStream.open(caller, options, this);
     } catch (error) {
       if (this.#opening !== opening) return;
@@ -154,7 +152,8 @@ export class Lane implements WatchStreamOwner {
   }
 
   #openFailed(thrown: unknown): void {
-    const error = thrown instanceof EtcdError ? thrown : new EtcdError('server', (thrown as Error).message, { cause: thrown });
+    const error =
+      thrown instanceof EtcdError ? thrown : new EtcdError('server', (thrown as Error).message, { cause: thrown });
     for (const subscription of [...this.#subscriptions]) {
       if (HOPELESS.has(error.code) || (subscription.createdAt === undefined && DOUBTFUL.has(error.code))) {
         this.#host.fail(subscription, error);
@@ -227,7 +226,7 @@ export class Lane implements WatchStreamOwner {
 
   created(subscription: Subscription, response: WatchResponse): void {
     this.#refusals = 0;
-    subscription.aliveSince = this.#host.caller.clock.now();
+    subscription.aliveSince = Math.floor(this.#host.caller.clock.now());
     this.#host.created(subscription, response.header?.revision ?? 0n);
   }
 
@@ -295,14 +294,19 @@ export class Lane implements WatchStreamOwner {
   wantsMore(): boolean {
     if (this.kind !== 'own') return true;
     for (const subscription of this.#subscriptions) {
-      if (!subscription.queue.full) return true;
+      if (!subscription.full) return true;
     }
     return false;
   }
 }
 
 /** Failures to open a stream that no waiting mends, whoever asks. */
-const HOPELESS: ReadonlySet<EtcdError['code']> = new Set(['closed', 'unauthenticated', 'permission-denied', 'invalid-argument']);
+const HOPELESS: ReadonlySet<EtcdError['code']> = new Set([
+  'closed',
+  'unauthenticated',
+  'permission-denied',
+  'invalid-argument',
+]);
 
 /** Failures that end a watch which never ran, so that a mistake shows at once; one that ran has reason to hope. */
 const DOUBTFUL: ReadonlySet<EtcdError['code']> = new Set(['tls', 'cluster-mismatch', 'unsupported', 'server']);

@@ -19,10 +19,9 @@ import type { CallOptions } from '../call-options.ts';
 import { unsupportedError } from '../capabilities.ts';
 import type { Caller } from '../connection/caller.ts';
 import { abortError, deadlineError } from '../connection/failures.ts';
-import type { WatchStream } from './stream.ts';
-import type { RevisionWaiter, Subscription } from './subscription.ts';
+import type { ProgressSource, RevisionWaiter, Subscription } from './subscription.ts';
 
-/** What {@link ProgressOptions.timeoutMs} and a signal bound is the whole wait. */
+/** How long to wait: `timeoutMs` and the signal bound the whole wait. */
 export type ProgressOptions = Pick<CallOptions, 'signal' | 'timeoutMs'>;
 
 const FIRST_ASK_MS = 100;
@@ -57,7 +56,7 @@ export class ProgressRounds {
 
   #schedule(): void {
     this.#timer = this.#clock.after(this.#delayMs, () => {
-      const streams = new Set<WatchStream | undefined>();
+      const streams = new Set<ProgressSource | undefined>();
       for (const [waiter, subscription] of this.#waiting) streams.add(ask(waiter, subscription));
       for (const stream of streams) stream?.requestProgress();
       this.#delayMs = Math.min(MAX_ASK_MS, this.#delayMs * 2);
@@ -67,7 +66,7 @@ export class ProgressRounds {
 }
 
 /** The stream to ask on, if there is one. */
-function ask(waiter: RevisionWaiter, { lane, nextRevision }: Subscription): WatchStream | undefined {
+function ask(waiter: RevisionWaiter, { lane, nextRevision }: Subscription): ProgressSource | undefined {
   const stream = lane?.stream;
   if (stream === undefined || nextRevision > waiter.target) return undefined;
   if (stream.ordersProgress) return stream;

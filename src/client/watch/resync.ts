@@ -28,14 +28,14 @@ import { EtcdError } from '../errors.ts';
 import { scanPages } from '../kv/scan.ts';
 import type { ResyncReason } from './events.ts';
 import { NO_EVENTS } from './queue.ts';
-import type { Subscription } from './subscription.ts';
+import type { Subscription, SubscriptionResync } from './subscription.ts';
 
 const RETRY = { initialMs: 100, maxMs: 5_000 };
 
 /** How many synthetic deletes go into the queue at once. */
 const DELETES_AT_ONCE = 500;
 
-export class Resync {
+export class Resync implements SubscriptionResync {
   readonly #caller: Caller;
   readonly #subscription: Subscription;
   readonly #known = new Map<string, bigint>();

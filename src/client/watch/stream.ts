@@ -34,13 +34,7 @@ import { supports } from '../capabilities.ts';
 import type { Caller, OpenStream } from '../connection/caller.ts';
 import type { Member } from '../connection/member.ts';
 import type { CallFailure } from '../transport/transport.ts';
-import type { Subscription } from './subscription.ts';
-
-/** A create request that has not been answered. */
-export interface PendingCreate {
-  /** Undefined when it was cancelled before its answer came. */
-  subscription: Subscription | undefined;
-}
+import type { PendingCreate, ProgressSource, Subscription } from './subscription.ts';
 
 /** Is told what happens on a stream. */
 export interface WatchStreamOwner {
@@ -67,7 +61,7 @@ export interface WatchStreamOptions extends Pick<CallOptions, 'requireLeader' | 
   readonly avoid: ReadonlySet<Member>;
 }
 
-export class WatchStream {
+export class WatchStream implements ProgressSource {
   readonly #owner: WatchStreamOwner;
   readonly #serial: boolean;
   #open: OpenStream<WatchRequest> | undefined;
@@ -98,10 +92,15 @@ export class WatchStream {
   static async open(caller: Caller, options: WatchStreamOptions, owner: WatchStreamOwner): Promise<WatchStream> {
     const stream = new WatchStream(owner, options.serial);
     const { requireLeader, signal, avoid } = options;
-    stream.#open = await caller.open(Watch.watch, { kind: 'read' }, { requireLeader, signal, avoid }, {
-      onMessage: (message) => stream.#receive(message),
-      onClose: (failure) => stream.#closed(failure),
-    });
+    stream.#open = await caller.open(
+      Watch.watch,
+      { kind: 'read' },
+      { requireLeader, signal, avoid },
+      {
+        onMessage: (message) => stream.#receive(message),
+        onClose: (failure) => stream.#closed(failure),
+      },
+    );
     stream.wake();
     return stream;
   }

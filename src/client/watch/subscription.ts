@@ -16,12 +16,57 @@ import type { Revision } from '../../protocol/int64.ts';
 import type { ByteRange } from '../../protocol/keys.ts';
 import type { Init } from '../../protocol/wire.ts';
 import { type Deferred, deferred } from '../../support/signals.ts';
-import { revisionOf } from './events.ts';
-import type { Lane } from './lane.ts';
+import type { Member } from '../connection/member.ts';
+import { type ResyncReason, revisionOf } from './events.ts';
 import { serverFilters, type WatchSettings } from './options.ts';
 import { EventQueue } from './queue.ts';
-import type { Resync } from './resync.ts';
-import type { PendingCreate } from './stream.ts';
+
+/** A create request that has not been answered. */
+export interface PendingCreate {
+  /** Undefined when it was cancelled before its answer came. */
+  subscription: Subscription | undefined;
+}
+
+/**
+ * What a lane is for. `live`: watchers that keep up. `catch-up`: those that are far behind,
+ * or wait for a future revision; they would hold up the progress reports of the others.
+ * `own`: a single one whose reader is slow; it is read only as fast as the reader reads.
+ */
+export type LaneKind = 'live' | 'catch-up' | 'own';
+
+/** What can be asked of the stream that a subscription is on. */
+export interface ProgressSource {
+  readonly member: Member;
+  /** Whether the server answers a progress request only after the events before it. */
+  readonly ordersProgress: boolean;
+  requestProgress(): void;
+}
+
+/** A subscription's lane; `lane.ts` has it all. */
+export interface SubscriptionLane {
+  readonly kind: LaneKind;
+  /** Whether a watcher of the present stream has caught up, so that one that has not is in its way. */
+  settled: boolean;
+  /** The stream, while one is open. */
+  readonly stream: ProgressSource | undefined;
+  readonly subscriptions: Iterable<Subscription>;
+  remove(subscription: Subscription): void;
+  wake(): void;
+}
+
+/** What a watcher with `resync` remembers; `resync.ts` has it all. */
+export interface SubscriptionResync {
+  /** Where the lost history begins, from its loss until the reader has the `end` mark. */
+  lostAt: bigint | undefined;
+  /** Whether the state is being read. */
+  readonly running: boolean;
+  run(reason: ResyncReason): Promise<void>;
+  isNew(key: Uint8Array): boolean;
+  told(event: WireEvent): void;
+  finished(): void;
+  wake(): void;
+  close(): void;
+}
 
 /** Is told what a subscription needs. */
 export interface SubscriptionHost {
@@ -41,10 +86,9 @@ export class Subscription {
   readonly from: bigint;
   /** The first revision that is not in the queue; 0 until it is known. */
   nextRevision: bigint;
-  readonly queue: EventQueue;
-  resync: Resync | undefined;
+  resync: SubscriptionResync | undefined;
   /** Where it runs, or is about to; undefined while it waits for its reader. */
-  lane: Lane | undefined;
+  lane: SubscriptionLane | undefined;
   /** Its id on the lane's stream; -1 while it has none. */
   watchId = -1;
   /** Its create request that was not answered yet. */
@@ -59,9 +103,11 @@ export class Subscription {
   createdAt: bigint | undefined;
   /** How many times in a row a server refused it, or dropped it soon, for a reason that may pass. */
   refusals = 0;
-  /** When it was created on its present stream, on the client's clock. */
+  /** When it was created on its present stream: whole milliseconds on the client's clock. */
   aliveSince = 0;
   ended = false;
+  readonly #host: SubscriptionHost;
+  #queue: EventQueue | undefined;
   /** What came of the newest revision in a response that is not complete. */
   #partial: WireEvent[] | undefined;
   #ready: Deferred<Revision> | undefined;
@@ -72,7 +118,18 @@ export class Subscription {
     this.settings = settings;
     this.from = from;
     this.nextRevision = from;
-    this.queue = new EventQueue(settings.bufferSize, () => host.room(this));
+    this.#host = host;
+  }
+
+  /** What the reader has not read yet. Made when it is needed: of ten thousand watchers most are quiet. */
+  get queue(): EventQueue {
+    this.#queue ??= new EventQueue(this.settings.bufferSize, () => this.#host.room(this));
+    return this.#queue;
+  }
+
+  /** Whether its queue is full. */
+  get full(): boolean {
+    return this.#queue?.full ?? false;
   }
 
   /** The request that makes, or resumes, it. */
@@ -179,7 +236,7 @@ export class Subscription {
 
   /** The first revision that the reader has not been handed completely; 0 while it is not known. */
   get unread(): bigint {
-    const { first, firstEvent } = this.queue;
+    const { first, firstEvent } = this.#queue ?? NOTHING;
     const { lostAt } = this.resync ?? {};
     if (lostAt !== undefined && (first === undefined || first.synthetic)) return lostAt;
     if (firstEvent !== undefined) return revisionOf(firstEvent);
@@ -223,6 +280,8 @@ export class Subscription {
     this.#partial = undefined;
   }
 }
+
+const NOTHING: Partial<Pick<EventQueue, 'first' | 'firstEvent'>> = {};
 
 /** Where the events of the last revision begin. */
 function lastRevisionStart(events: readonly WireEvent[]): number {

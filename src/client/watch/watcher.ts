@@ -101,6 +101,7 @@ export class Watcher<V = string> implements AsyncIterable<WatchEvent<V>>, AsyncD
     this.#host.closeWatcher(this.#subscription);
   }
 
+  /** Ends the watch; see {@link Watcher.close}. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.close();
   }

@@ -206,7 +206,7 @@ describe('keepalive pings', () => {
       await expect(etcd.put('k', 'v')).rejects.toMatchObject({ code: 'unavailable', applied: 'maybe', attempts: 1 });
       proxy.heal();
       await etcd.put('warm', 'again');
-      expect((await first).value).toMatchObject({ type: 'put', value: 'again' });
+      expect((await first).value).toMatchObject({ type: 'put', kv: { value: 'again' } });
     });
   });
 });

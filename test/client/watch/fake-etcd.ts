@@ -72,7 +72,9 @@ export class FakeStream {
   }
 
   get cancels(): number[] {
-    return this.requests.flatMap(({ cancelRequest }) => (cancelRequest === undefined ? [] : [Number(cancelRequest.watchId)]));
+    return this.requests.flatMap(({ cancelRequest }) =>
+      cancelRequest === undefined ? [] : [Number(cancelRequest.watchId)],
+    );
   }
 
   get progressRequests(): number {
@@ -153,7 +155,10 @@ export class FakeStream {
       const id = this.#nextId++;
       this.respond({ header, watchId: BigInt(id), created: true });
       const { startRevision } = createRequest;
-      this.#watchers.set(id, { create: createRequest, next: startRevision === 0n ? header.revision + 1n : startRevision });
+      this.#watchers.set(id, {
+        create: createRequest,
+        next: startRevision === 0n ? header.revision + 1n : startRevision,
+      });
       this.notify();
     } else if (cancelRequest !== undefined) {
       const { watchId } = cancelRequest;
@@ -222,8 +227,17 @@ class FakeMember implements Transport {
     return method.response.decode(this.#server.unary(method.path, bytes));
   }
 
-  stream<I, O>(_: MethodDescriptor<I, O>, options: { metadata: CallMetadata }, handlers: StreamHandlers<O>): TransportStream<I> {
-    const stream = new FakeStream(this.#server, this.#name, options.metadata, handlers as unknown as StreamHandlers<WatchResponse>);
+  stream<I, O>(
+    _: MethodDescriptor<I, O>,
+    options: { metadata: CallMetadata },
+    handlers: StreamHandlers<O>,
+  ): TransportStream<I> {
+    const stream = new FakeStream(
+      this.#server,
+      this.#name,
+      options.metadata,
+      handlers as unknown as StreamHandlers<WatchResponse>,
+    );
     this.#server.streams.push(stream);
     return stream.client() as unknown as TransportStream<I>;
   }
@@ -314,7 +328,14 @@ export class FakeEtcd {
       if (value === undefined) return { type: 1, kv: tombstone(key, revision), prevKv: undefined };
       const createRevision = old?.createRevision ?? revision;
       const version = (old?.version ?? 0n) + 1n;
-      const kv = { key: toBytes(key), value: toBytes(value), createRevision, modRevision: revision, version, lease: 0n };
+      const kv = {
+        key: toBytes(key),
+        value: toBytes(value),
+        createRevision,
+        modRevision: revision,
+        version,
+        lease: 0n,
+      };
       return { type: 0, kv, prevKv: undefined };
     });
     this.history.push({ revision, events });
@@ -347,10 +368,14 @@ export class FakeEtcd {
     this.onRange(request);
     const at = request.revision === 0n ? this.revision : request.revision;
     if (at < this.compacted) {
-      throw new TransportError(failure(GrpcCode.OUT_OF_RANGE, 'etcdserver: mvcc: required revision has been compacted'));
+      throw new TransportError(
+        failure(GrpcCode.OUT_OF_RANGE, 'etcdserver: mvcc: required revision has been compacted'),
+      );
     }
     if (at > this.revision) {
-      throw new TransportError(failure(GrpcCode.OUT_OF_RANGE, 'etcdserver: mvcc: required revision is a future revision'));
+      throw new TransportError(
+        failure(GrpcCode.OUT_OF_RANGE, 'etcdserver: mvcc: required revision is a future revision'),
+      );
     }
     const all = [...this.stateAt(at).values()]
       .filter(({ key }) => inRange({ key: request.key, end: request.rangeEnd }, key))
@@ -371,7 +396,10 @@ function tombstone(key: string, revision: bigint): KeyValue {
 
 /** A put on the wire, for responses written by hand. */
 export function put(key: string, modRevision: bigint, createRevision = modRevision): Init<Event> {
-  return { type: 0, kv: { key: toBytes(key), value: toBytes(`${key}@${modRevision}`), modRevision, createRevision, version: 1n } };
+  return {
+    type: 0,
+    kv: { key: toBytes(key), value: toBytes(`${key}@${modRevision}`), modRevision, createRevision, version: 1n },
+  };
 }
 
 /** What a watcher yields, in short: `+a@5`, `-a@6`, `~7` for progress, `<8` and `>8` for the marks of a resync. */

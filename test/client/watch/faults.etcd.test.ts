@@ -32,20 +32,20 @@ describeOnEtcd('watching through faults', (suite) => {
     await using writer = direct();
     const watcher = client.watch({ prefix });
     await watcher.ready;
-    const reading: Promise<string[]>[] = [];
     const written: string[] = [];
     for (let round = 0; round < 12; round++) {
       for (let index = 0; index < 40; index++) {
         const key = `${prefix}${index % 7}`;
-        written.push(index % 9 === 8 ? `delete ${key}@${await writer.delete(key)}` : `put ${key}@${await writer.put(key, 'v')}`);
+        written.push(
+          index % 9 === 8 ? `delete ${key}@${await writer.delete(key)}` : `put ${key}@${await writer.put(key, 'v')}`,
+        );
       }
       if (round % 2 === 0) proxy.cut();
       else proxy.reset();
     }
     const last = await writer.put(`${prefix}last`, 'v');
     written.push(`put ${prefix}last@${last}`);
-    reading.push(readTo(watcher, last));
-    expect(await reading[0]).toEqual(written);
+    expect(await readTo(watcher, last)).toEqual(written);
     expect(proxy.stats.opened).toBeGreaterThan(2);
   });
 
@@ -66,12 +66,14 @@ describeOnEtcd('watching through faults', (suite) => {
       return proxy.stats.bytesToClient;
     };
     const length = await session(undefined);
-    // Every byte of the handshake and the first answers, then one in every few.
+    // From the handshake to the last event, at places that fall into every part of a frame.
     const offsets: number[] = [];
     for (let at = 1; at < length; at += Math.ceil(length / 60)) offsets.push(at);
-    await Promise.all([0, 1, 2, 3].map(async (lane) => {
-      for (const [index, offset] of offsets.entries()) if (index % 4 === lane) await session(offset);
-    }));
+    await Promise.all(
+      [0, 1, 2, 3].map(async (lane) => {
+        for (const [index, offset] of offsets.entries()) if (index % 4 === lane) await session(offset);
+      }),
+    );
   }, 120_000);
 
   it('resumes 1,000 watchers in few messages each way and without waiting for each other', async () => {
@@ -137,21 +139,26 @@ describeOnEtcd('watching through faults', (suite) => {
     const at = await client.put(`${prefix}a`, '2');
     await client.compact(at);
     const watcher = client.watch({ prefix }, { from: revision(1) });
-    await expect(watcher[Symbol.asyncIterator]().next()).rejects.toMatchObject({ code: 'compacted', compactRevision: at });
+    await expect(watcher[Symbol.asyncIterator]().next()).rejects.toMatchObject({
+      code: 'compacted',
+      compactRevision: at,
+    });
     expect(await readTo(client.watch({ prefix }, { from: at }), at)).toEqual([`put ${prefix}a@${at}`]);
   });
 
-  it('reports large transactions whole, in fragments or not', async () => {
+  it('takes in a response that the server has to split', async () => {
     const prefix = suite.prefix();
     await using client = direct();
     const from = ((await client.revision()) + 1n) as Revision;
     const last = await client.fill(12, (index) => `${prefix}${index}`, 'v'.repeat(700_000), 4);
-    let events = 0;
+    const batches: number[] = [];
     for await (const batch of client.watch({ prefix }, { from }).batches()) {
-      events += batch.events.length;
+      batches.push(batch.events.length);
       if (batch.revision >= last) break;
     }
-    expect(events).toBe(12);
+    // One response for etcd; what is complete of it is handed on before the rest has come.
+    expect(batches.length).toBeGreaterThan(1);
+    expect(batches.reduce((sum, count) => sum + count)).toBe(12);
   });
 });
 
@@ -185,8 +192,6 @@ describeOnEtcd(
       await new Promise((resolve) => setTimeout(resolve, 4_000));
       const third = client.watch({ prefix: 'mine/c' });
       await third.ready;
-      const again = [first, third].map((watcher) => watcher.batches);
-      expect(again).toHaveLength(2);
       const event = third[Symbol.asyncIterator]().next();
       await client.put('mine/c', '1');
       expect((await event).value.kv.key).toBe('mine/c');

@@ -11,10 +11,27 @@ const KEYS = ['a', 'b', 'c', 'd'];
 
 const change = fc.tuple(fc.constantFrom(...KEYS), fc.option(fc.constantFrom('1', '2'), { nil: undefined }));
 const step = fc.oneof(
-  { weight: 6, arbitrary: fc.record({ do: fc.constant('commit' as const), changes: fc.uniqueArray(change, { minLength: 1, maxLength: 4, selector: ([key]) => key }) }) },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      do: fc.constant('commit' as const),
+      changes: fc.uniqueArray(change, { minLength: 1, maxLength: 4, selector: ([key]) => key }),
+    }),
+  },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('cut' as const) }) },
-  { weight: 2, arbitrary: fc.record({ do: fc.constant('cutAfter' as const), messages: fc.integer({ min: 1, max: 4 }) }) },
-  { weight: 2, arbitrary: fc.record({ do: fc.constant('watch' as const), key: fc.constantFrom('', ...KEYS), from: fc.double({ min: 0, max: 1, noNaN: true }), bufferSize: fc.integer({ min: 1, max: 8 }) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ do: fc.constant('cutAfter' as const), messages: fc.integer({ min: 1, max: 4 }) }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constant('watch' as const),
+      key: fc.constantFrom('', ...KEYS),
+      from: fc.double({ min: 0, max: 1, noNaN: true }),
+      bufferSize: fc.integer({ min: 1, max: 8 }),
+    }),
+  },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('wait' as const), ms: fc.integer({ min: 0, max: 3_000 }) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('progress' as const) }) },
 );
@@ -35,7 +52,8 @@ describe('the history that a watcher yields', () => {
             else if (action.do === 'cut') for (const stream of etcd.open) stream.cut();
             else if (action.do === 'cutAfter') etcd.cutAfter = etcd.delivered + action.messages;
             else if (action.do === 'wait') await etcd.clock.advance(action.ms);
-            else if (action.do === 'progress') for (const stream of etcd.open) stream.respond({ header: { revision: 1n }, watchId: -1n });
+            else if (action.do === 'progress')
+              for (const stream of etcd.open) stream.respond({ header: { revision: 1n }, watchId: -1n });
             else {
               const from = 1n + BigInt(Math.floor(action.from * Number(etcd.revision + 2n)));
               const watcher = etcd.watch(action.key === '' ? { prefix: '' } : action.key, {
@@ -52,7 +70,10 @@ describe('the history that a watcher yields', () => {
             const expected = etcd.history
               .filter((at) => at.revision >= from)
               .flatMap((at) => at.events)
-              .map(({ type, kv }) => `${type === 0 ? '+' : '-'}${Buffer.from(kv?.key ?? []).toString()}@${kv?.modRevision}`)
+              .map(
+                ({ type, kv }) =>
+                  `${type === 0 ? '+' : '-'}${Buffer.from(kv?.key ?? []).toString()}@${kv?.modRevision}`,
+              )
               .filter((entry) => key === '' || entry.slice(1).startsWith(`${key}@`));
             expect(entries).toEqual(expected);
           }
@@ -61,6 +82,63 @@ describe('the history that a watcher yields', () => {
         },
       ),
       { numRuns: 150 },
+    );
+  });
+
+  it('keeps a copy right under compaction and slow reading, with `resync`', async () => {
+    const action = fc.oneof(
+      { weight: 6, arbitrary: fc.tuple(fc.constant('commit' as const), change) },
+      { weight: 2, arbitrary: fc.tuple(fc.constant('lose' as const), fc.array(change, { maxLength: 6 })) },
+      { weight: 2, arbitrary: fc.tuple(fc.constant('read' as const), fc.integer({ min: 1, max: 6 })) },
+    );
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(action, { minLength: 5, maxLength: 40 }),
+        fc.integer({ min: 1, max: 6 }),
+        fc.constantFrom('pause' as const, 'resync' as const),
+        async (actions, bufferSize, whenSlow) => {
+          const etcd = new FakeEtcd({ farBehind: 3n });
+          const watcher = etcd.watch({ prefix: '' }, { resync: true, bufferSize, whenSlow });
+          await watcher.ready;
+          const read = watcher[Symbol.asyncIterator]();
+          const copy = new Map<string, bigint>();
+          let wanted = 0;
+          let revisionSeen = 0n;
+          const reading = (async () => {
+            for (;;) {
+              while (wanted === 0) await etcd.settle();
+              wanted -= 1;
+              const { value, done } = await read.next();
+              if (done) return;
+              if (value.type === 'put') {
+                if (value.synthetic) expect(value.isCreate).toBe(!copy.has(value.kv.key));
+                copy.set(value.kv.key, value.kv.modRevision);
+              } else if (value.type === 'delete') copy.delete(value.kv.key);
+              if (value.type === 'put' && !value.synthetic) {
+                expect(value.revision).toBeGreaterThanOrEqual(revisionSeen);
+                revisionSeen = value.revision;
+              }
+            }
+          })();
+          for (const [what, detail] of actions) {
+            if (what === 'commit') etcd.commit(detail as unknown as Change);
+            else if (what === 'read') wanted += detail;
+            else {
+              for (const stream of etcd.open) stream.cut();
+              for (const lost of detail) etcd.commit(lost as Change);
+              etcd.compact(etcd.revision);
+            }
+            await etcd.clock.advance(300);
+          }
+          wanted = Number.POSITIVE_INFINITY;
+          for (let round = 0; round < 10; round++) await etcd.clock.advance(1_000);
+          const state = [...etcd.stateAt(etcd.revision)].map(([key, { modRevision }]) => [key, modRevision]);
+          expect([...copy].sort()).toEqual(state.sort());
+          watcher.close();
+          await reading;
+        },
+      ),
+      { numRuns: 100 },
     );
   });
 

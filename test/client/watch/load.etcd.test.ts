@@ -1,6 +1,7 @@
 /** Many watchers, and readers that are slower than the writers, on real etcd. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
+import type { Watcher } from '../../../src/client/watch/watcher.ts';
 import type { Revision } from '../../../src/protocol/int64.ts';
 import { FaultProxy } from '../../support/fault-proxy.ts';
 import { describeOnEtcd } from '../../support/fixtures.ts';
@@ -17,10 +18,10 @@ describeOnEtcd('watching under load', (suite) => {
     const watchers = Array.from({ length: 10_000 }, (_, index) => client.watch(`${prefix}${index}`));
     await Promise.all(watchers.map((watcher) => watcher.ready));
     const picked = [0, 1, 4_999, 9_999];
-    const reads = picked.map((index) => watchers[index]?.[Symbol.asyncIterator]().next());
+    const reads = picked.map((index) => (watchers[index] as Watcher<string>)[Symbol.asyncIterator]().next());
     for (const index of picked) await client.put(`${prefix}${index}`, 'v');
     const events = await Promise.all(reads);
-    expect(events.map((event) => event?.value.kv.key)).toEqual(picked.map((index) => `${prefix}${index}`));
+    expect(events.map((event) => event.value.kv.key)).toEqual(picked.map((index) => `${prefix}${index}`));
     for (const watcher of watchers) watcher.close();
   });
 

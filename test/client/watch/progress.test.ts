@@ -73,21 +73,24 @@ describe('progress on demand', () => {
     expect(seen.entries).toEqual(['+a@2', '+a@3', '+a@4', '+a@5']);
   });
 
-  it.each(['3.4.23', '3.5.12', 'no version at all'])('is not to be had from etcd %s, which answers ahead of events', async (version) => {
-    const etcd = new FakeEtcd({ version });
-    const watcher = etcd.watch('a');
-    await watcher.ready;
-    etcd.commit(['z', '1']);
-    const progress = watcher.progress();
-    progress.catch(() => {});
-    await etcd.clock.advance(200);
-    await expect(progress).rejects.toBeInstanceOf(UnsupportedError);
-    // Nor is such an answer believed when it comes.
-    etcd.stream.respond({ header: { revision: 900n }, watchId: -1n });
-    await etcd.settle();
-    expect(watcher.nextRevision).toBe(2n);
-    expect(etcd.stream.progressRequests).toBe(0);
-  });
+  it.each(['3.4.23', '3.5.12', 'no version at all'])(
+    'is not to be had from etcd %s, which answers ahead of events',
+    async (version) => {
+      const etcd = new FakeEtcd({ version });
+      const watcher = etcd.watch('a');
+      await watcher.ready;
+      etcd.commit(['z', '1']);
+      const progress = watcher.progress();
+      progress.catch(() => {});
+      await etcd.clock.advance(200);
+      await expect(progress).rejects.toBeInstanceOf(UnsupportedError);
+      // Nor is such an answer believed when it comes.
+      etcd.stream.respond({ header: { revision: 900n }, watchId: -1n });
+      await etcd.settle();
+      expect(watcher.nextRevision).toBe(2n);
+      expect(etcd.stream.progressRequests).toBe(0);
+    },
+  );
 
   it('ends by its deadline, its signal, or the end of the watch', async () => {
     const etcd = new FakeEtcd();
@@ -132,6 +135,24 @@ describe('progress on demand', () => {
     expect(ahead.entries).toEqual(['+a@100']);
     await etcd.clock.advance(100);
     expect(etcd.open).toHaveLength(1);
+  });
+
+  it('moves one that is far behind out of the way of one that comes later', async () => {
+    const etcd = new FakeEtcd({ farBehind: 10n });
+    for (let index = 0; index < 50; index++) etcd.commit(['a', '1']);
+    etcd.auto = false;
+    const behind = record(etcd.watch('a', { from: revision(2) }));
+    await etcd.settle();
+    etcd.stream.respond({ header: { revision: 51n }, watchId: 0n, created: true });
+    const watcher = etcd.watch('b');
+    await etcd.settle();
+    etcd.auto = true;
+    etcd.stream.respond({ header: { revision: 51n }, watchId: 1n, created: true });
+    await watcher.ready;
+    await etcd.settle();
+    expect(etcd.open.map(({ creates }) => creates.map(({ startRevision }) => startRevision))).toEqual([[2n, 0n, 52n]]);
+    expect(etcd.streams[1]?.creates.map(({ startRevision }) => startRevision)).toEqual([2n]);
+    expect(behind.entries).toHaveLength(50);
   });
 
   it('is asked for by itself now and then, so that quiet watchers do not fall behind', async () => {

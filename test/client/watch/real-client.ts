@@ -14,7 +14,7 @@ import { WatchHub, type WatchHubOptions } from '../../../src/client/watch/hub.ts
 import type { WatchOptions } from '../../../src/client/watch/options.ts';
 import type { Watcher } from '../../../src/client/watch/watcher.ts';
 import { KV } from '../../../src/protocol/generated/etcdserverpb.ts';
-import { revision, type Revision } from '../../../src/protocol/int64.ts';
+import { type Revision, revision } from '../../../src/protocol/int64.ts';
 import { NO_BYTES, toBytes } from '../../../src/protocol/keys.ts';
 import { systemClock } from '../../../src/support/clock.ts';
 
@@ -32,7 +32,11 @@ export class RealClient implements AsyncDisposable {
   constructor(endpoints: readonly string[], options: RealClientOptions = {}) {
     const clock = systemClock;
     const random = Math.random;
-    const tokens: TokenSource = new TokenSource(options.auth, (name, password) => login(this.caller, name, password), clock);
+    const tokens: TokenSource = new TokenSource(
+      options.auth,
+      (name, password) => login(this.caller, name, password),
+      clock,
+    );
     this.#pool = new Pool(
       endpoints.map((endpoint) => parseEndpoint(endpoint, false)),
       {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { UnauthenticatedError } from '../../../src/client/errors.ts';
+import { KV } from '../../../src/protocol/generated/etcdserverpb.ts';
 import { revision } from '../../../src/protocol/int64.ts';
 import { GrpcCode } from '../../../src/protocol/status.ts';
 import { CUT, FakeEtcd, failure, put, record } from './fake-etcd.ts';
@@ -67,13 +68,14 @@ describe('resuming a watch', () => {
     await etcd.settle();
     const first = etcd.stream;
     expect(first.creates.map(({ key }) => Buffer.from(key).toString())).toEqual(keys);
-    keys.forEach((_, index) => first.respond({ header: { revision: 9n }, watchId: BigInt(index), created: true }));
+    for (const index of keys.keys()) first.respond({ header: { revision: 9n }, watchId: BigInt(index), created: true });
     await etcd.settle();
     first.cut();
     await etcd.clock.advance(5_000);
     expect(etcd.stream.creates).toHaveLength(100);
     expect(etcd.stream.creates.every(({ startRevision }) => startRevision === 10n)).toBe(true);
-    keys.forEach((_, index) => etcd.stream.respond({ header: { revision: 9n }, watchId: BigInt(index), created: true }));
+    for (const index of keys.keys())
+      etcd.stream.respond({ header: { revision: 9n }, watchId: BigInt(index), created: true });
     etcd.stream.respond({ header: { revision: 10n }, watchId: 57n, events: [put('k57', 10n)] });
     await etcd.settle();
     expect(seen.map(({ entries }) => entries.length)).toEqual(keys.map((key) => (key === 'k57' ? 1 : 0)));
@@ -121,6 +123,18 @@ describe('resuming a watch', () => {
     await etcd.clock.advance(10);
     const { member } = etcd.stream;
     etcd.stream.end(failure(GrpcCode.UNAVAILABLE, 'etcdserver: no leader'));
+    await etcd.settle();
+    expect(etcd.stream.member).not.toBe(member);
+  });
+
+  it('prefers another member to the one that ended the stream', async () => {
+    const etcd = new FakeEtcd({ members: 2 });
+    record(etcd.watch('k'));
+    await etcd.clock.advance(10);
+    const { member } = etcd.stream;
+    // Calls go round: this one makes the member with the stream the next in turn.
+    await etcd.caller.unary(KV.range, { key: Buffer.from('k') }, { kind: 'read' });
+    etcd.stream.end();
     await etcd.settle();
     expect(etcd.stream.member).not.toBe(member);
   });

@@ -99,7 +99,8 @@ describe('a watch whose history was compacted', () => {
     const watcher = etcd.watch({ prefix: 'x/' }, { resync: true, bufferSize: 10 });
     await watcher.ready;
     await compactBehind(etcd, () => {
-      for (let index = 0; index < 600; index++) etcd.commit([`x/${String(index).padStart(3, '0')}`, 'v'.repeat(60_000)]);
+      for (let index = 0; index < 600; index++)
+        etcd.commit([`x/${String(index).padStart(3, '0')}`, 'v'.repeat(60_000)]);
     });
     const read = watcher[Symbol.asyncIterator]();
     await read.next();

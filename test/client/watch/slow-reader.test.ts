@@ -18,7 +18,8 @@ async function drain(etcd: FakeEtcd): Promise<void> {
   }
 }
 
-const revisions = (from: number, to: number): string[] => Array.from({ length: to - from + 1 }, (_, index) => `+a@${from + index}`);
+const revisions = (from: number, to: number): string[] =>
+  Array.from({ length: to - from + 1 }, (_, index) => `+a@${from + index}`);
 
 describe('a reader that is slow', () => {
   it('is moved to a stream of its own that stops when its buffer is full, and holds up nobody', async () => {

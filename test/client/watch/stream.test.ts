@@ -157,7 +157,8 @@ describe('fragments', () => {
     const watcher = etcd.watch('a');
     const batches: string[][] = [];
     void (async () => {
-      for await (const { events } of watcher.batches()) batches.push(events.map(({ kv, revision: at }) => `${kv.key}@${at}`));
+      for await (const { events } of watcher.batches())
+        batches.push(events.map(({ kv, revision: at }) => `${kv.key}@${at}`));
     })();
     await etcd.settle();
     etcd.stream.respond({ header, watchId: 0n, created: true });

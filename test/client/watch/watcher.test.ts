@@ -180,6 +180,7 @@ describe('a watcher', () => {
     for (let round = 0; round < 1000 && etcd.stream.undelivered > 0; round++) await etcd.settle();
     etcd.stream.respond({ header: { revision: 1000n }, watchId: 0n, events: [put('a', 1000n)] });
     await etcd.settle();
+    expect(watcher.nextRevision).toBe(1000n);
     const seen = record(watcher);
     await etcd.settle();
     expect(seen.entries).toEqual(['~999', '+a@1000']);
