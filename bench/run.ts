@@ -20,7 +20,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { EtcdCluster } from '../test/support/etcd-cluster.ts';
 import { type ClientName, makeClient } from './clients/client.ts';
-import { rows, type Row } from './rows.ts';
+import { type Row, rows } from './rows.ts';
 
 type Result = Record<string, number>;
 
@@ -99,7 +99,9 @@ async function run(row: Row, endpoint: string, rounds: number): Promise<void> {
     Object.keys(results[0] ?? {})
       .map((figure) => `${figure} ${median(results.map((result) => result[figure] ?? 0)).toPrecision(4)}`)
       .join(', ');
-  process.stdout.write(`${met ? 'met   ' : 'MISSED'} ${row.name}: ${row.figure} ratio ${ratio.toFixed(2)} (target ${target})\n`);
+  process.stdout.write(
+    `${met ? 'met   ' : 'MISSED'} ${row.name}: ${row.figure} ratio ${ratio.toFixed(2)} (target ${target})\n`,
+  );
   process.stdout.write(`         ${row.ours}: ${shown(ours)}\n         ${row.peer}: ${shown(theirs)}\n`);
 }
 

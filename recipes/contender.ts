@@ -11,6 +11,8 @@
  *    again. At the latest it goes with the session's lease.
  * 3. Nothing is decided by a watch: it only says when to look. What decides is a
  *    transaction that compares the key's create revision.
+ * 4. A place, once had, is not given up because the cluster is away for a while: only the
+ *    session's end, the signal, or a refusal ends a look.
  *
  * Source: the queue of keys is that of etcd's `concurrency` package and of ZooKeeper's
  * lock recipe; the retry under one nonce is Curator's "protection".
@@ -19,19 +21,23 @@
  */
 
 import {
-  ClosedError,
+  AbortError,
   type Compare,
   CompactedError,
+  type ErrorCode,
   EtcdError,
   type KeyValue,
   type Op,
+  type OpResults,
   type RangeResult,
   type Revision,
   type Target,
+  type TxnResult,
 } from '../src/index.ts';
 import { LostError } from './errors.ts';
 import { ownerText, participantKey } from './names.ts';
 import type { Session } from './session.ts';
+import { patiently, sessionEnd } from './waiting.ts';
 
 /** How to enter the queue. */
 export interface EnterOptions {
@@ -43,14 +49,27 @@ export interface EnterOptions {
   readonly signal?: AbortSignal | undefined;
   /** Further conditions for entering at all. */
   readonly if?: readonly Compare[] | undefined;
-  /** What to read in the transaction that enters. */
+  /** What else to do on entering, before the look. */
+  readonly also?: readonly Op<unknown>[] | undefined;
+  /** What to read in the transaction that enters, after the key was put, or instead of it. */
   readonly look: (key: string) => Op<RangeResult<string>>;
 }
 
 /** How entering went. */
 export type EnterResult =
-  | { readonly entered: true; readonly contender: Contender; readonly seen: RangeResult<string> | undefined }
+  | {
+      readonly entered: true;
+      readonly contender: Contender;
+      /** What was seen on entering; undefined when the answer to that was lost. */
+      readonly seen: RangeResult<string> | undefined;
+    }
   | { readonly entered: false; readonly seen: RangeResult<string> };
+
+/**
+ * How leaving went. `absent`: the key was gone before, and not by our doing. `unknown`: the
+ * session ended first, and the key goes with its lease.
+ */
+export type Removal = 'deleted' | 'absent' | 'unknown';
 
 /** Pauses between tries whose outcome is unknown, and between tries to delete. */
 const RETRY_MS = { first: 20, max: 2_000 };
@@ -58,13 +77,28 @@ const RETRY_MS = { first: 20, max: 2_000 };
 /** How long after the last try to enter a request may still be on its way somewhere. */
 const STRAGGLER_MS = 60_000;
 
+/** Failures that another try does not mend; all others may pass. */
+const LASTING: ReadonlySet<ErrorCode> = new Set([
+  'closed',
+  'cluster-mismatch',
+  'invalid-argument',
+  'lease-lost',
+  'lease-not-found',
+  'permission-denied',
+  'request-too-large',
+  'tls',
+  'unauthenticated',
+  'unsupported',
+]);
+
+/** A place in a queue; see the module's text. */
 export class Contender {
   readonly session: Session;
   readonly key: string;
   /** The revision that created the key: the place in the queue, and the fencing token. */
   readonly token: Revision;
   readonly #ambiguous: boolean;
-  #left: Promise<void> | undefined;
+  #left: Promise<Removal> | undefined;
 
   private constructor(session: Session, key: string, token: Revision, ambiguous: boolean) {
     this.session = session;
@@ -73,7 +107,13 @@ export class Contender {
     this.#ambiguous = ambiguous;
   }
 
-  /** Takes a place in the queue: one round trip. */
+  /**
+   * Takes a place in the queue: one round trip.
+   *
+   * @throws LostError when the session is lost; EtcdError when the cluster refuses, when it
+   * could not be reached at all, and when the signal fires. Nothing is left then, or is
+   * being cleaned up.
+   */
   static async enter(session: Session, options: EnterOptions): Promise<EnterResult> {
     session.assertAlive();
     const { etcd } = session;
@@ -94,16 +134,22 @@ export class Contender {
           return { entered: true, contender, seen: done.results[1] };
         }
         const [own, seen] = done.results;
-        if (own === undefined) return { entered: false, seen };
         // An earlier try was applied after all. What it saw went with its answer.
-        return { entered: true, contender: new Contender(session, key, own.createRevision, true), seen: undefined };
+        if (own !== undefined) {
+          return { entered: true, contender: new Contender(session, key, own.createRevision, true), seen: undefined };
+        }
+        // The earlier try may still be on its way, to be applied when nobody knows of it any more.
+        if (ambiguous) await abandon(session, key);
+        return { entered: false, seen };
       } catch (error) {
         const unknown = error instanceof EtcdError && error.applied === 'maybe';
         ambiguous ||= unknown;
-        const over = options.signal?.aborted || !session.alive || !unknown;
-        if (over && ambiguous) void removeForGood(session, key, true);
-        if (over) throw session.lease.alive ? error : lost('the place in the queue', session);
-        await pause(session, tries, options.signal);
+        if (!options.signal?.aborted && session.alive && unknown) {
+          await pause(session, tries, options.signal);
+          continue;
+        }
+        if (ambiguous) await abandon(session, key);
+        throw await explain(session, error);
       }
     }
   }
@@ -115,84 +161,153 @@ export class Contender {
 
   /**
    * Looks at the queue, if we are still in it: one round trip, and the only thing that
-   * decides.
+   * decides. Tries again while the cluster cannot be reached.
    *
-   * @throws LostError when our key is gone.
+   * @throws LostError when our key is gone, or the session is over; AbortError when the
+   * signal fires; EtcdError when the cluster refuses.
    */
   async confirm(look: Op<RangeResult<string>>, signal?: AbortSignal): Promise<RangeResult<string>> {
-    const { etcd } = this.session;
-    this.assertSession();
-    const done = await etcd.txn({ if: [this.held], then: [look] }, { signal });
-    this.assertSession();
-    if (!done.succeeded) throw new LostError('the place in the queue', 'key-gone');
-    return done.results[0];
+    const [seen] = await this.whileHeld([look], signal);
+    return seen;
   }
 
-  /** @throws LostError when the session is lost. */
+  /**
+   * Does something at the store if we are still in the queue. It is sent until it was
+   * answered, so it must come to the same when it is done twice.
+   *
+   * @throws what {@link Contender.confirm} throws.
+   */
+  async whileHeld<const Ops extends readonly Op<unknown>[]>(ops: Ops, signal?: AbortSignal): Promise<OpResults<Ops>> {
+    const done = await this.tryWhileHeld([], ops, [], signal);
+    if (!done.succeeded) throw new LostError('the place in the queue', 'key-gone');
+    return done.results;
+  }
+
+  /** Like {@link Contender.whileHeld}, with further conditions and what to do when one of them, or our key, fails. */
+  async tryWhileHeld<const Then extends readonly Op<unknown>[], const Else extends readonly Op<unknown>[]>(
+    conditions: readonly Compare[],
+    then: Then,
+    otherwise: Else,
+    signal?: AbortSignal,
+  ): Promise<TxnResult<Then, Else>> {
+    const { session } = this;
+    for (let tries = 0; ; tries++) {
+      this.assertSession();
+      try {
+        const spec = { if: [this.held, ...conditions], then, else: otherwise };
+        const done = await session.etcd.txn<Then, Else>(spec, { signal });
+        this.assertSession();
+        return done;
+      } catch (error) {
+        if (signal?.aborted || !session.alive || !mayPass(error)) throw await explain(session, error);
+        await pause(session, tries, signal);
+      }
+    }
+  }
+
+  /** @throws LostError when the session is lost or closed. */
   assertSession(): void {
-    if (!this.session.alive) throw lost('the place in the queue', this.session);
+    if (!this.session.alive) throw lost(this.session);
   }
 
   /**
    * Leaves the queue: deletes the key, if it is still ours. Resolves when that is certain,
    * or when the session is over, which amounts to the same.
+   *
+   * @throws EtcdError when the cluster refuses to delete it; it goes with the session then.
    */
-  leave(): Promise<void> {
+  leave(): Promise<Removal> {
     this.#left ??= removeForGood(this.session, this.key, this.#ambiguous);
     return this.#left;
   }
 }
 
-function lost(what: string, session: Session): LostError {
-  return new LostError(what, 'session', { cause: session.lease.signal.reason });
+/** Whether a failure may be gone at the next try. */
+export function mayPass(error: unknown): boolean {
+  return error instanceof EtcdError && !LASTING.has(error.code);
+}
+
+function lost(session: Session, cause: unknown = sessionEnd(session)): LostError {
+  return new LostError('the place in the queue', 'session', { cause });
+}
+
+/** The error that says why: a lease that the server does not know is a session that is lost. */
+async function explain(session: Session, error: unknown): Promise<unknown> {
+  if (error instanceof LostError) return error;
+  if (error instanceof EtcdError && error.code === 'lease-not-found') {
+    // Asking for it makes the session itself notice, and all who stand on it.
+    if (session.lease.alive) await session.lease.keepAliveOnce().catch(() => {});
+    return lost(session, error);
+  }
+  return session.alive ? error : lost(session);
+}
+
+/** Cleans up after a try to enter whose outcome is unknown: waits for a while, and goes on in the background. */
+function abandon(session: Session, key: string): Promise<void> {
+  return patiently(session.clock, removeForGood(session, key, true));
 }
 
 /**
  * Deletes a key of ours until that is certain or its lease is gone. The key has a nonce, so
  * no condition is needed: it is nobody else's.
  */
-async function removeForGood(session: Session, key: string, mayComeBack: boolean): Promise<void> {
+async function removeForGood(session: Session, key: string, mayComeBack: boolean): Promise<Removal> {
+  let unsure = false;
   for (let tries = 0; session.lease.alive; tries++) {
     try {
-      const { revision } = await session.etcd.delete(key);
+      const { deleted, revision } = await session.etcd.delete(key);
       if (mayComeBack) void guardAgainstStraggler(session, key, (revision + 1n) as Revision);
-      return;
+      return deleted > 0 || unsure ? 'deleted' : 'absent';
     } catch (error) {
-      if (error instanceof ClosedError) return;
+      if (!session.lease.alive) break;
+      if (!mayPass(error)) throw error;
+      unsure ||= (error as EtcdError).applied === 'maybe';
       await pause(session, tries, undefined);
     }
   }
+  return 'unknown';
 }
 
 /** Deletes the key again should a request that was delayed somewhere create it after all. */
 async function guardAgainstStraggler(session: Session, key: string, from: Revision): Promise<void> {
   const stop = new AbortController();
-  const timer = session.clock.after(STRAGGLER_MS, () => stop.abort(), { background: true });
-  const signal = AbortSignal.any([stop.signal, session.signal]);
+  const abort = (): void => stop.abort();
+  const timer = session.clock.after(STRAGGLER_MS, abort, { background: true });
+  session.signal.addEventListener('abort', abort, { once: true });
   try {
-    for await (const event of session.etcd.watch(key, { from, only: 'put', resync: true, signal })) {
-      if (event.type === 'put') await session.etcd.delete(key);
+    for await (const event of session.etcd.watch(key, { from, only: 'put', resync: true, signal: stop.signal })) {
+      if (event.type === 'put') await removeForGood(session, key, false);
     }
   } catch {
     // The time is up, or the session is over: either way there is nothing left to guard.
   } finally {
     timer.cancel();
+    session.signal.removeEventListener('abort', abort);
   }
 }
 
+/** Waits between two tries: longer from try to try, and never past the signal or the session's end. */
 async function pause(session: Session, tries: number, signal: AbortSignal | undefined): Promise<void> {
-  const bound = Math.min(RETRY_MS.max, RETRY_MS.first * 2 ** tries);
-  const delayMs = bound * (0.5 + Math.random() / 2);
+  const bound = Math.min(RETRY_MS.max, RETRY_MS.first * 2 ** Math.min(tries, 16));
+  const delayMs = bound * (0.5 + session.etcd.random() / 2);
   await new Promise<void>((resolve) => {
-    const timer = session.clock.after(delayMs, done, { background: true });
-    const both = signal === undefined ? session.signal : AbortSignal.any([signal, session.signal]);
-    both.addEventListener('abort', done, { once: true });
+    const timer = session.clock.after(delayMs, done);
+    const signals = [signal, session.signal];
+    for (const each of signals) each?.addEventListener('abort', done, { once: true });
+    if (signals.some((each) => each?.aborted)) done();
     function done(): void {
       timer.cancel();
-      both.removeEventListener('abort', done);
+      for (const each of signals) each?.removeEventListener('abort', done);
       resolve();
     }
   });
+}
+
+/** Something to watch for one change. */
+export interface Change {
+  readonly target: Target;
+  /** Which kind of change. Default: both. */
+  readonly only?: 'put' | 'delete' | undefined;
 }
 
 /**
@@ -201,18 +316,29 @@ async function pause(session: Session, tries: number, signal: AbortSignal | unde
  *
  * @throws what ended the watch otherwise: the signal's AbortError, or a refusal.
  */
-export async function untilDeleted(
+export function untilDeleted(
   session: Session,
   targets: readonly Target[],
   from: Revision,
   signal: AbortSignal,
 ): Promise<void> {
-  const watchers = targets.map((target) => session.etcd.watch(target, { from, only: 'delete', signal }));
+  return untilChanged(session, targets.map((target) => ({ target, only: 'delete' })), from, signal);
+}
+
+/** Like {@link untilDeleted}, for whichever kind of change. */
+export async function untilChanged(
+  session: Session,
+  awaited: readonly Change[],
+  from: Revision,
+  signal: AbortSignal,
+): Promise<void> {
+  if (signal.aborted) throw new AbortError('the wait is over', { cause: signal.reason });
+  const watchers = awaited.map(({ target, only }) => session.etcd.watch(target, { from, only, signal }));
   try {
     await Promise.race(
       watchers.map(async (watcher) => {
         try {
-          for await (const _gone of watcher) return;
+          for await (const _change of watcher) return;
         } catch (error) {
           if (!(error instanceof CompactedError)) throw error;
         }

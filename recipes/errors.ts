@@ -7,7 +7,7 @@
 import type { Owner } from './names.ts';
 
 /** What kind of failure of a recipe. */
-export type RecipeErrorCode = 'held-by-another' | 'lost' | 'session-lost' | 'wait-timeout' | 'released';
+export type RecipeErrorCode = 'held-by-another' | 'lost' | 'session-lost' | 'wait-timeout' | 'released' | 'unknown-outcome';
 
 /** A failure of a recipe; failures of calls stay EtcdErrors. */
 export class RecipeError extends Error {
@@ -60,5 +60,18 @@ export class WaitTimeoutError extends RecipeError {
   override readonly name = 'WaitTimeoutError';
   constructor(what: string, timeoutMs: number) {
     super('wait-timeout', `${what} did not come within ${timeoutMs} ms`);
+  }
+}
+
+/**
+ * Whether something was done could not be found out before the wait had to end: no answer
+ * came, and none to the question what became of it.
+ */
+export class UnknownOutcomeError extends RecipeError {
+  override readonly name = 'UnknownOutcomeError';
+  /** As `EtcdError.applied` has it: it may have happened. */
+  readonly applied = 'maybe';
+  constructor(what: string, options?: ErrorOptions) {
+    super('unknown-outcome', `${what}: whether it was done is not known`, options);
   }
 }

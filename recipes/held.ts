@@ -10,18 +10,19 @@
  */
 
 import {
-  checkedSignal,
-  CompactedError,
-  EtcdError,
   type CallOptions,
+  checkedSignal,
+  type Compare,
   type Op,
   type Revision,
   type TxnResult,
   type TxnSpec,
 } from '../src/index.ts';
 import type { Contender } from './contender.ts';
-import { LostError, type LossReason } from './errors.ts';
-import type { Session, SessionUser } from './session.ts';
+import { LostError } from './errors.ts';
+import { Holding, type HoldingOptions } from './holding.ts';
+
+export type { HoldingOptions } from './holding.ts';
 
 /**
  * Something held, until it is released or lost.
@@ -30,7 +31,7 @@ import type { Session, SessionUser } from './session.ts';
  * token lower than the highest it has seen; write to etcd through {@link Held.guard}.
  * Source: Kleppmann, "How to do distributed locking", 2016.
  */
-export class Held implements AsyncDisposable, SessionUser {
+export class Held implements AsyncDisposable {
   /** What is held, for messages. */
   readonly name: string;
   /** The key in the store that stands for it. */
@@ -40,29 +41,28 @@ export class Held implements AsyncDisposable, SessionUser {
    * never changes while it is held.
    */
   readonly token: Revision;
-  readonly #contender: Contender;
-  readonly #session: Session;
+  readonly #holding: Holding;
   readonly #signal: ReturnType<typeof checkedSignal>;
-  readonly #stopWatching = new AbortController();
-  readonly #leaveSession: () => void;
-  readonly #offSession: () => void;
   #lost: LostError | undefined;
   #released: Promise<void> | undefined;
 
-  /** @internal */
-  constructor(name: string, contender: Contender) {
+  /**
+   * Internal: made by the recipes, of the place that is first in its queue, or of a holding
+   * that gets another handle.
+   */
+  constructor(name: string, source: Contender | Holding, options: HoldingOptions = {}) {
     this.name = name;
+    this.#holding = source instanceof Holding ? source : new Holding(name, source, options);
+    const { contender } = this.#holding;
     this.key = contender.key;
     this.token = contender.token;
-    this.#contender = contender;
-    const { session } = contender;
-    this.#session = session;
     this.#signal = checkedSignal(() => void this.#check());
-    this.#leaveSession = session.use(this);
-    const onSession = (): void => this.#lose('session', session.lease.signal.reason);
-    session.signal.addEventListener('abort', onSession, { once: true });
-    this.#offSession = () => session.signal.removeEventListener('abort', onSession);
-    void this.#watchOwnKey();
+    this.#holding.join(this, (lost) => this.#lose(lost));
+  }
+
+  /** @internal */
+  static holdingOf(held: Held): Holding {
+    return held.#holding;
   }
 
   /**
@@ -81,7 +81,7 @@ export class Held implements AsyncDisposable, SessionUser {
 
   /** How long it is certainly held without another keepalive, in milliseconds; 0 when it is not. */
   remainingMs(): number {
-    return this.held ? this.#session.remainingMs() : 0;
+    return this.held ? this.#holding.remainingMs() : 0;
   }
 
   /**
@@ -94,6 +94,11 @@ export class Held implements AsyncDisposable, SessionUser {
     if (lost !== undefined) throw lost;
   }
 
+  /** The condition that this is still held, for transactions that {@link Held.guard} does not fit. */
+  get condition(): Compare {
+    return this.#holding.contender.held;
+  }
+
   /**
    * A transaction that is done only if this is still held, which the store decides.
    *
@@ -101,34 +106,40 @@ export class Held implements AsyncDisposable, SessionUser {
    * ```ts
    * await lock.guard({ then: [etcd.op.put('orders/last', '17')] });
    * ```
-   * @throws LostError, with nothing done, when it is not held any more.
+   * @throws LostError, with nothing done, when it is not held any more; EtcdError with
+   * `applied: 'maybe'` when no answer came.
    */
   async guard<const Then extends readonly Op<unknown>[] = [], const Else extends readonly Op<unknown>[] = []>(
     spec: TxnSpec<Then, Else>,
     options: CallOptions = {},
   ): Promise<TxnResult<Then, Else>> {
     this.assertHeld();
-    const { etcd } = this.#session;
-    const done = await etcd.txn({ if: [this.#contender.held], then: [etcd.op.txn(spec)] }, options);
+    const { session } = this.#holding;
+    const done = await session.etcd.txn({ if: [this.condition], then: [session.etcd.op.txn(spec)] }, options);
     if (done.succeeded) return { ...done.results[0], revision: done.revision };
-    this.#lose('key-gone');
+    this.#holding.lose('key-gone');
     throw this.#lost ?? new LostError(this.name, 'key-gone');
   }
 
   /**
-   * Gives it up. Resolves when the store has taken it back; a second call changes nothing.
-   *
-   * @throws LostError when it had been lost before.
+   * Does some work, and has the session, should it be closed meanwhile, wait for the work's
+   * end (at most four seconds) before it gives this up. `work` hears of the end by
+   * {@link Held.signal}.
    */
-  async release(): Promise<void> {
-    if (this.#released === undefined) {
-      const lostBefore = this.#check();
-      this.#lose('released');
-      this.#released = this.#contender.leave();
-      await this.#released;
-      if (lostBefore !== undefined) throw lostBefore;
-    }
-    await this.#released;
+  during<T>(work: () => Promise<T>): Promise<T> {
+    return this.#holding.during(work());
+  }
+
+  /**
+   * Gives it up. Resolves when the store has taken it back; a second call gets the same
+   * answer and does nothing.
+   *
+   * @throws LostError when it had been lost before: by the session's end, or because its
+   * key was gone. Then what was done last may not have been alone.
+   */
+  release(): Promise<void> {
+    this.#released ??= this.#release();
+    return this.#released;
   }
 
   /** Gives it up; one that was lost before is no error here. */
@@ -138,53 +149,23 @@ export class Held implements AsyncDisposable, SessionUser {
     });
   }
 
+  async #release(): Promise<void> {
+    const lostBefore = this.#check();
+    this.#lose(new LostError(this.name, 'released'));
+    const removal = await this.#holding.part(this);
+    // The session's own end has released it, at the program's word.
+    if (lostBefore !== undefined && lostBefore.reason !== 'released') throw lostBefore;
+    if (removal === 'absent') throw new LostError(this.name, 'key-gone');
+  }
+
   #check(): LostError | undefined {
-    if (this.#lost === undefined && !this.#session.lease.alive) this.#lose('session', this.#session.lease.signal.reason);
+    this.#holding.check();
     return this.#lost;
   }
 
-  #lose(reason: LossReason, cause?: unknown): void {
+  #lose(lost: LostError): void {
     if (this.#lost !== undefined) return;
-    this.#lost = new LostError(this.name, reason, cause === undefined ? undefined : { cause });
-    this.#offSession();
-    this.#leaveSession();
-    this.#stopWatching.abort();
-    this.#signal.abort(this.#lost);
-    // Lost by an operator's hand or a doubtful session: what is left of the key must not block others.
-    if (reason !== 'released') this.#released = this.#contender.leave();
-  }
-
-  /** Notices when the key is deleted behind our back. */
-  async #watchOwnKey(): Promise<void> {
-    const { signal } = this.#stopWatching;
-    const { etcd } = this.#session;
-    let from = (this.token + 1n) as Revision;
-    while (!signal.aborted) {
-      try {
-        for await (const event of etcd.watch(this.key, { from, only: 'delete', signal })) {
-          if (event.type === 'delete') return this.#lose('key-gone');
-        }
-        return;
-      } catch (error) {
-        if (signal.aborted || !(error instanceof CompactedError)) return;
-        const looked = await this.#lookAfterCompaction();
-        if (looked === undefined) return;
-        from = (looked + 1n) as Revision;
-      }
-    }
-  }
-
-  async #lookAfterCompaction(): Promise<Revision | undefined> {
-    const { etcd } = this.#session;
-    try {
-      const done = await etcd.txn({ if: [this.#contender.held] }, { signal: this.#stopWatching.signal });
-      if (done.succeeded) return done.revision;
-      this.#lose('key-gone');
-      return undefined;
-    } catch (error) {
-      // Guards and the session still tell; only this early warning is gone.
-      if (error instanceof EtcdError) return undefined;
-      throw error;
-    }
+    this.#lost = lost;
+    this.#signal.abort(lost);
   }
 }

@@ -10,7 +10,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
-import { formatId, InvalidArgumentError, type LeaseId } from '../src/index.ts';
+import { formatId, InvalidArgumentError, type KeyValue, type LeaseId } from '../src/index.ts';
 
 /** The prefix of a recipe's keys. @throws InvalidArgumentError for an empty name. */
 export function recipePrefix(name: string): string {
@@ -27,6 +27,20 @@ export function participantKey(prefix: string, lease: LeaseId): string {
   return `${prefix}${formatId(lease)}-${randomBytes(6).toString('hex')}`;
 }
 
+/**
+ * Whether a key below `prefix` is somebody's place in the queue: it hangs on a lease, and
+ * what follows the prefix is a lease's id (Go's and etcdctl's keys) or an id and a nonce
+ * (ours). Anything else was put there for another purpose, `orders/last` beside a lock
+ * called `orders`, or `orders/eu/…` by a Go program that does not escape its names: it
+ * holds nothing, and nobody waits for it.
+ */
+export function isParticipant(kv: KeyValue<unknown>, prefix: string): boolean {
+  return kv.lease !== undefined && kv.key.startsWith(prefix) && PARTICIPANT.test(kv.key.slice(prefix.length));
+}
+
+// Go writes an id with %x, which gives a negative one its sign.
+const PARTICIPANT = /^-?[0-9a-f]{1,16}(?:-[0-9a-f]+)?$/;
+
 /** Who holds a key, for people and for error messages. */
 export interface Owner {
   /** A name given by the program; its host and process otherwise. */
@@ -37,16 +51,15 @@ export interface Owner {
   readonly since: string;
 }
 
-/** What this process writes into its keys. */
-export function ownerText(owner: string | undefined): string {
+/** Who this process is, by the name the program gave its session, if it gave one. */
+export function describeOwner(owner: string | undefined): Owner {
   const host = hostname();
-  const value: Owner = {
-    owner: owner ?? `${host}:${process.pid}`,
-    host,
-    pid: process.pid,
-    since: new Date().toISOString(),
-  };
-  return JSON.stringify(value);
+  return { owner: owner ?? `${host}:${process.pid}`, host, pid: process.pid, since: new Date().toISOString() };
+}
+
+/** What this process writes into its keys; `more` are further fields of a recipe. */
+export function ownerText(owner: string | undefined, more: object = {}): string {
+  return JSON.stringify({ ...describeOwner(owner), ...more });
 }
 
 /** Reads what a participant wrote; a key of Go or etcdctl has an empty value. */

@@ -5,7 +5,7 @@
  * session knows, by a monotonic clock, until when that lease is certainly its own; when
  * that time is over, or the server says so sooner, it is lost, and with it everything
  * built on it: waiters reject, signals fire, guards fail. A lost session stays lost. To go
- * on is to open another one, visibly; {@link supervise} does that.
+ * on is to open another one, visibly; `supervise` (supervise.ts) does that.
  *
  * @module
  */
@@ -18,6 +18,7 @@ import {
   LeaseLostError,
   type LiveLease,
 } from '../src/index.ts';
+import { patiently } from './waiting.ts';
 
 /** How to open a session. */
 export interface SessionOptions extends CallOptions {
@@ -32,7 +33,7 @@ export interface SessionOptions extends CallOptions {
 
 /** Something that works under a session and is to be stopped before the session closes. */
 export interface SessionUser {
-  /** Stops and takes its keys away. Must not reject for what the end of the lease will mend. */
+  /** Stops, lets what runs under it come to an end, and takes its keys away; a rejection is left to the lease's end. */
   release(): Promise<void>;
 }
 
@@ -122,56 +123,13 @@ export class Session implements AsyncDisposable {
     this.#users.clear();
     if (this.lease.alive && users.length > 0) {
       const releases = Promise.allSettled(users.map((user) => user.release()));
-      await Promise.race([releases, elapsed(this.clock, RELEASE_TIMEOUT_MS)]);
+      await patiently(this.clock, releases, RELEASE_TIMEOUT_MS);
     }
     await this.lease[Symbol.asyncDispose]();
   }
 
+  /** Closes the session; see {@link Session.close}. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
-  }
-}
-
-function elapsed(clock: Clock, delayMs: number): Promise<void> {
-  return new Promise((resolve) => {
-    clock.after(delayMs, resolve, { background: true });
-  });
-}
-
-/** How to run work under one session after another. */
-export interface SuperviseOptions extends SessionOptions {
-  /** Ends the supervision, and the work with it. */
-  readonly signal?: AbortSignal | undefined;
-  /** Told why a session was lost, before the next is opened. */
-  readonly onLost?: ((error: unknown) => void) | undefined;
-}
-
-const REOPEN_MS = { first: 100, max: 10_000 };
-
-/**
- * Runs work under a session, and again under a new one when that is lost. `work` gets the
- * session and a signal that fires when it has to stop; its next run begins only after it
- * has. Resolves with what `work` returns while its session is alive; rejects with what it
- * throws then, and when `signal` fires.
- */
-export async function supervise<T>(
-  etcd: Etcd,
-  options: SuperviseOptions,
-  work: (session: Session, signal: AbortSignal) => Promise<T>,
-): Promise<T> {
-  const { signal, onLost, ...sessionOptions } = options;
-  let waitMs = REOPEN_MS.first;
-  for (;;) {
-    signal?.throwIfAborted();
-    await using session = await Session.open(etcd, { ...sessionOptions, signal });
-    const both = signal === undefined ? session.signal : AbortSignal.any([signal, session.signal]);
-    try {
-      return await work(session, both);
-    } catch (error) {
-      if (session.lease.alive || signal?.aborted) throw error;
-      onLost?.(error);
-    }
-    await elapsed(etcd.clock, waitMs * (0.5 + Math.random() / 2));
-    waitMs = Math.min(waitMs * 2, REOPEN_MS.max);
   }
 }

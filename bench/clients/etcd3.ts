@@ -11,7 +11,7 @@ export async function make(endpoint: string): Promise<BenchClient> {
   const etcd = new Etcd3({ hosts: `http://${endpoint}` });
   await etcd.get('warm-up');
   return {
-    put: (key, value) => etcd.put(key).value(value),
+    put: (key, value) => etcd.put(key).value(value).exec(),
     get: (key) => etcd.get(key).string(),
     async watch(key, onEvent) {
       const watcher = await etcd.watch().key(key).create();

@@ -137,6 +137,11 @@ export class Etcd extends Keyspace<string, string | Uint8Array> implements Async
     return this.#options.random;
   }
 
+  /** The most operations in one list of a transaction, as the client was told; see `maxTxnOps` of the options. */
+  get maxTxnOps(): number {
+    return this.#options.maxTxnOps;
+  }
+
   /** The endpoints and their state. */
   get endpoints(): readonly EndpointStatus[] {
     return this.#inside.caller.pool.members.map((member) => ({

@@ -6,15 +6,54 @@
 
 import type { Clock } from './clock.ts';
 
-/** Calls `callback` when the signal fires (at once when it has). Returns what takes the listener off again. */
+/**
+ * What waits for each signal. A signal that a program's calls share gets one listener from
+ * us, however many calls there are: Node warns of a leak from the eleventh on.
+ */
+const waiting = new WeakMap<AbortSignal, Waiting>();
+
+class Waiting {
+  readonly callbacks = new Set<() => void>();
+  readonly #signal: AbortSignal;
+
+  constructor(signal: AbortSignal) {
+    this.#signal = signal;
+  }
+
+  add(callback: () => void): void {
+    if (this.callbacks.size === 0) this.#signal.addEventListener('abort', this, { once: true });
+    this.callbacks.add(callback);
+  }
+
+  delete(callback: () => void): void {
+    if (this.callbacks.delete(callback) && this.callbacks.size === 0) this.#signal.removeEventListener('abort', this);
+  }
+
+  /** The listener itself. */
+  handleEvent(): void {
+    const callbacks = [...this.callbacks];
+    this.callbacks.clear();
+    for (const callback of callbacks) callback();
+  }
+}
+
+/**
+ * Calls `callback` when the signal fires (at once when it has); it must not throw. Returns
+ * what takes it off again.
+ */
 export function onAbort(signal: AbortSignal | undefined, callback: () => void): () => void {
   if (signal === undefined) return noop;
   if (signal.aborted) {
     callback();
     return noop;
   }
-  signal.addEventListener('abort', callback, { once: true });
-  return () => signal.removeEventListener('abort', callback);
+  let callbacks = waiting.get(signal);
+  if (callbacks === undefined) {
+    callbacks = new Waiting(signal);
+    waiting.set(signal, callbacks);
+  }
+  callbacks.add(callback);
+  return () => callbacks.delete(callback);
 }
 
 function noop(): void {}

@@ -48,8 +48,13 @@ describeOnEtcd('coalescing', (suite) => {
 
   it('the last of several puts of one key stays, each with its own version', async () => {
     const space = etcd.keyspace(suite.prefix());
-    const results = await Promise.all(Array.from({ length: 10 }, (_, i) => space.put('k', String(i), { prevKv: true })));
-    expect(results.map(({ previous }) => previous?.value)).toEqual([undefined, ...Array.from({ length: 9 }, (_, i) => String(i))]);
+    const results = await Promise.all(
+      Array.from({ length: 10 }, (_, i) => space.put('k', String(i), { prevKv: true })),
+    );
+    expect(results.map(({ previous }) => previous?.value)).toEqual([
+      undefined,
+      ...Array.from({ length: 9 }, (_, i) => String(i)),
+    ]);
     expect(await space.get('k')).toMatchObject({ value: '9', version: 10n });
   });
 
@@ -71,7 +76,8 @@ describeOnEtcd('coalescing', (suite) => {
     const before = proxy.count(TXN);
     proxy.rule({ path: TXN, nth: 1, action: 'swallow-reply' });
     const outcomes = await Promise.allSettled(names(3).map((key) => space.put(key, 'v')));
-    for (const outcome of outcomes) expect((outcome as PromiseRejectedResult).reason).toMatchObject({ applied: 'maybe', attempts: 1 });
+    for (const outcome of outcomes)
+      expect((outcome as PromiseRejectedResult).reason).toMatchObject({ applied: 'maybe', attempts: 1 });
     expect(proxy.count(TXN) - before).toBe(1);
     proxy.clearRules();
     // A read whose reply is lost is just made again.
@@ -96,11 +102,16 @@ describeOnEtcd('coalescing with authentication', (suite) => {
       ['user', 'grant-role', 'ada', 'limited'],
       ['auth', 'enable'],
     ]) {
-      if (args[1] === 'grant-role' && args[2] === 'root') await suite.cluster.etcdctl(['role', 'add', 'root']).catch(() => {});
+      if (args[1] === 'grant-role' && args[2] === 'root')
+        await suite.cluster.etcdctl(['role', 'add', 'root']).catch(() => {});
       await suite.cluster.etcdctl(args);
     }
     await using proxy = await GrpcFaultProxy.start({ target: suite.cluster.members[0]?.address ?? '' });
-    await using ada = new Etcd({ endpoints: [proxy.address], auth: { username: 'ada', password: 'a' }, coalesce: { gets: true, puts: true } });
+    await using ada = new Etcd({
+      endpoints: [proxy.address],
+      auth: { username: 'ada', password: 'a' },
+      coalesce: { gets: true, puts: true },
+    });
     const [a, secret, b] = await Promise.allSettled([ada.get('mine/a'), ada.get('secret'), ada.get('mine/b')]);
     expect(a).toMatchObject({ status: 'fulfilled', value: { value: '1' } });
     expect(b).toMatchObject({ status: 'fulfilled', value: { value: '2' } });

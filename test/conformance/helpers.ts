@@ -3,7 +3,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 /** How a promise was rejected; an error when it was not. */
 export async function errorOf(attempt: Promise<unknown>): Promise<unknown> {
-  const outcome = await attempt.then((value) => ({ value }), (reason: unknown) => ({ reason }));
+  const outcome = await attempt.then(
+    (value) => ({ value }),
+    (reason: unknown) => ({ reason }),
+  );
   if ('reason' in outcome) return outcome.reason;
   throw new Error('it did not fail');
 }

@@ -1,16 +1,17 @@
 /** Copies of keys in memory that follow the store. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { AbortError, ClosedError, DeadlineError } from '../../src/client/errors.ts';
-import { Etcd } from '../../src/client/etcd.ts';
 import type { InformerChange } from '../../src/client/cache/changes.ts';
 import type { Informer } from '../../src/client/cache/informer.ts';
+import { AbortError, ClosedError, DeadlineError } from '../../src/client/errors.ts';
+import { Etcd } from '../../src/client/etcd.ts';
 import { number } from '../../src/client/kv/codec.ts';
 import { FaultProxy } from '../support/fault-proxy.ts';
 import { describeOnEtcd } from '../support/fixtures.ts';
 import { errorOf, until } from './helpers.ts';
 
-const told = ({ key, current, previous }: InformerChange<unknown>): string => `${key}: ${previous?.value} -> ${current?.value}`;
+const told = ({ key, current, previous }: InformerChange<unknown>): string =>
+  `${key}: ${previous?.value} -> ${current?.value}`;
 const contents = (cache: Informer<unknown>): string[] => [...cache].map(({ key, value }) => `${key}=${value}`);
 
 describeOnEtcd('informers', (suite) => {
@@ -24,7 +25,12 @@ describeOnEtcd('informers', (suite) => {
 
   it('list at one revision, then follow; reads are synchronous', async () => {
     const space = etcd.keyspace(suite.prefix(), number);
-    for (const [key, value] of [['b', 2], ['a', 1], ['c', 3]] as const) await space.put(key, value);
+    for (const [key, value] of [
+      ['b', 2],
+      ['a', 1],
+      ['c', 3],
+    ] as const)
+      await space.put(key, value);
     await using cache = space.cache({ all: true });
     expect(cache.synced).toBe(false);
     expect(cache.get('a')).toBeUndefined();
@@ -45,7 +51,9 @@ describeOnEtcd('informers', (suite) => {
   it('hold as much as the store: pages, binary keys, keyspaces that end in 0xff', async () => {
     const space = etcd.keyspace(Buffer.concat([Buffer.from(suite.prefix()), Uint8Array.of(0xff)]));
     for (let start = 0; start < 1_200; start += 100) {
-      await etcd.txn({ then: Array.from({ length: 100 }, (_, i) => space.op.put(`k${String(start + i).padStart(5, '0')}`, 'v')) });
+      await etcd.txn({
+        then: Array.from({ length: 100 }, (_, i) => space.op.put(`k${String(start + i).padStart(5, '0')}`, 'v')),
+      });
     }
     const edge = Uint8Array.of(0xff, 0, 0xff);
     await space.put(edge, 'edge');
@@ -227,7 +235,7 @@ describeOnEtcd('informers', (suite) => {
       const other = space.cache({ all: true }, { signal });
       if (abort !== undefined) await other.ready;
       abort?.abort();
-      expect(await errorOf(other.waitFor((await etcd.revision()) + 1_000n as never))).toBeInstanceOf(ClosedError);
+      expect(await errorOf(other.waitFor(((await etcd.revision()) + 1_000n) as never))).toBeInstanceOf(ClosedError);
       if (abort === undefined) expect(await errorOf(other.ready)).toBeInstanceOf(ClosedError);
       await other.close();
     }

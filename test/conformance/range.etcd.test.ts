@@ -3,8 +3,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CompactedError, EtcdError } from '../../src/client/errors.ts';
 import { Etcd } from '../../src/client/etcd.ts';
 import { bytes } from '../../src/client/kv/codec.ts';
-import type { RangeOptions, SortBy } from '../../src/client/kv/options.ts';
 import type { Keyspace } from '../../src/client/kv/keyspace.ts';
+import type { RangeOptions, SortBy } from '../../src/client/kv/options.ts';
 import type { Target } from '../../src/client/kv/target.ts';
 import { revision as toRevision } from '../../src/protocol/int64.ts';
 import { describeOnEtcd } from '../support/fixtures.ts';
@@ -21,7 +21,18 @@ describeOnEtcd('reads', (suite) => {
 
   describe('options of a range', () => {
     // Each number differs from key to key, and no two of them sort alike: what a test sorts by shows.
-    const WRITES = [['d', '5'], ['a', '9'], ['c', '1'], ['b', '3'], ['a', '8'], ['b', '4'], ['b', '2'], ['d', '0'], ['d', '6'], ['d', '7']];
+    const WRITES = [
+      ['d', '5'],
+      ['a', '9'],
+      ['c', '1'],
+      ['b', '3'],
+      ['a', '8'],
+      ['b', '4'],
+      ['b', '2'],
+      ['d', '0'],
+      ['d', '6'],
+      ['d', '7'],
+    ];
     let space: Keyspace<string, string | Uint8Array>;
     const at: bigint[] = [];
     beforeAll(async () => {
@@ -70,7 +81,11 @@ describeOnEtcd('reads', (suite) => {
     });
 
     it('limits, and says that there is more', async () => {
-      expect(await space.range({ all: true }, { limit: 2 })).toMatchObject({ count: 4, more: true, kvs: { length: 2 } });
+      expect(await space.range({ all: true }, { limit: 2 })).toMatchObject({
+        count: 4,
+        more: true,
+        kvs: { length: 2 },
+      });
       expect(await space.range({ all: true }, { limit: 4 })).toMatchObject({ count: 4, more: false });
       expect(await space.range({ all: true }, { limit: 5 })).toMatchObject({ count: 4, more: false });
     });
@@ -87,9 +102,18 @@ describeOnEtcd('reads', (suite) => {
 
     it('leaves out values, or keys too', async () => {
       const { kvs } = await space.range({ all: true }, { keysOnly: true });
-      expect(kvs.map(({ key, value, version }) => [key, value, version])).toEqual([['a', '', 2n], ['b', '', 3n], ['c', '', 1n], ['d', '', 4n]]);
+      expect(kvs.map(({ key, value, version }) => [key, value, version])).toEqual([
+        ['a', '', 2n],
+        ['b', '', 3n],
+        ['c', '', 1n],
+        ['d', '', 4n],
+      ]);
       expect(await space.range({ all: true }, { countOnly: true })).toMatchObject({ kvs: [], count: 4, more: false });
-      expect(await space.range({ all: true }, { countOnly: true, limit: 1 })).toMatchObject({ kvs: [], count: 4, more: false });
+      expect(await space.range({ all: true }, { countOnly: true, limit: 1 })).toMatchObject({
+        kvs: [],
+        count: 4,
+        more: false,
+      });
       expect(await space.count({ prefix: 'b' })).toBe(1);
       expect(await space.count('missing')).toBe(0);
     });
@@ -113,7 +137,7 @@ describeOnEtcd('reads', (suite) => {
       expect(await read({ minModRevision: low, maxModRevision: high })).toBe('ab');
     });
 
-    it('reads from the member\'s own copy', async () => {
+    it("reads from the member's own copy", async () => {
       expect(await read({ serializable: true })).toBe('abcd');
       expect((await space.get('a', { serializable: true }))?.value).toBe('8');
     });
@@ -138,7 +162,12 @@ describeOnEtcd('reads', (suite) => {
       for (const serializable of [false, true]) {
         const error = await errorOf(space.get('a', { revision, serializable }));
         expect(error).toBeInstanceOf(EtcdError);
-        expect(error).toMatchObject({ code: 'future-revision', etcdCode: 'FutureRevision', applied: 'no', attempts: 1 });
+        expect(error).toMatchObject({
+          code: 'future-revision',
+          etcdCode: 'FutureRevision',
+          applied: 'no',
+          attempts: 1,
+        });
       }
     });
   });
@@ -146,13 +175,22 @@ describeOnEtcd('reads', (suite) => {
   it('keeps keys and values of any bytes, empty values too', async () => {
     const space = etcd.keyspace(suite.prefix(), bytes);
     const all = Uint8Array.from({ length: 256 }, (_, i) => i);
-    const keys = [Uint8Array.of(0), Uint8Array.of(0, 0), Uint8Array.of(0, 0xff), all, Uint8Array.of(0xff), Uint8Array.of(0xff, 0), Uint8Array.of(0xff, 0xff)];
+    const keys = [
+      Uint8Array.of(0),
+      Uint8Array.of(0, 0),
+      Uint8Array.of(0, 0xff),
+      all,
+      Uint8Array.of(0xff),
+      Uint8Array.of(0xff, 0),
+      Uint8Array.of(0xff, 0xff),
+    ];
     for (const key of keys) await space.put(key, key);
     await space.put(Uint8Array.of(1), '');
     const { kvs } = await space.range({ all: true });
     const sorted = [...keys, Uint8Array.of(1)].sort(Buffer.compare);
     expect(kvs.map(({ keyBytes }) => keyBytes)).toEqual(sorted);
-    for (const { keyBytes, value } of kvs) expect(value).toEqual(keyBytes.length === 1 && keyBytes[0] === 1 ? new Uint8Array(0) : keyBytes);
+    for (const { keyBytes, value } of kvs)
+      expect(value).toEqual(keyBytes.length === 1 && keyBytes[0] === 1 ? new Uint8Array(0) : keyBytes);
     expect((await space.range({ prefix: Uint8Array.of(0xff) })).count).toBe(3);
     expect((await space.range({ prefix: Uint8Array.of(0) })).count).toBe(4);
     expect((await space.range({ from: Uint8Array.of(0xff, 0) })).count).toBe(2);

@@ -21,7 +21,9 @@ describeOnEtcd('scans', (suite) => {
   /** Writes keys 00000… below a prefix, 100 to a transaction. */
   async function fill(prefix: string, count: number, value = 'v'): Promise<void> {
     for (let start = 0; start < count; start += 100) {
-      const then = Array.from({ length: Math.min(100, count - start) }, (_, i) => etcd.op.put(prefix + name(start + i), value));
+      const then = Array.from({ length: Math.min(100, count - start) }, (_, i) =>
+        etcd.op.put(prefix + name(start + i), value),
+      );
       await etcd.txn({ then });
     }
   }
@@ -34,7 +36,11 @@ describeOnEtcd('scans', (suite) => {
       if (seen.length % 100 === 0) {
         // Behind the reader, at its place, and ahead of it.
         await etcd.txn({
-          then: [space.op.delete(name(seen.length + 700)), space.op.put(`${name(seen.length + 50)}-new`, 'new'), space.op.put(name(seen.length + 60), 'changed')],
+          then: [
+            space.op.delete(name(seen.length + 700)),
+            space.op.put(`${name(seen.length + 50)}-new`, 'new'),
+            space.op.put(name(seen.length + 60), 'changed'),
+          ],
         });
       }
       seen.push(`${key}=${value}`);
@@ -75,7 +81,9 @@ describeOnEtcd('scans', (suite) => {
     await using client = new Etcd({ endpoints: [proxy.address] });
     proxy.rule({ path: RANGE, nth: 2, action: 'swallow-reply', via: 'cut' });
     proxy.rule({ path: RANGE, nth: 4, action: 'reset-before' });
-    expect(await keysOf(client.scan({ prefix }, { pageSize: 50 }))).toEqual(Array.from({ length: 500 }, (_, i) => prefix + name(i)));
+    expect(await keysOf(client.scan({ prefix }, { pageSize: 50 }))).toEqual(
+      Array.from({ length: 500 }, (_, i) => prefix + name(i)),
+    );
   });
 
   it('end with a CompactedError when their revision is compacted on the way, and can be begun anew', async () => {

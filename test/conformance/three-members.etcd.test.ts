@@ -89,12 +89,14 @@ describeOnEtcd(
       }
     });
 
-    it('a scan of the members\' own copies stays at its revision while they lag behind each other', async () => {
+    it("a scan of the members' own copies stays at its revision while they lag behind each other", async () => {
       const prefix = suite.prefix();
       await using etcd = new Etcd({ endpoints: suite.cluster.endpoints });
       await etcd.txn({ then: Array.from({ length: 100 }, (_, i) => etcd.op.put(`${prefix}${i}`, 'v')) });
       await until(async () => {
-        const counts = suite.cluster.endpoints.map((endpoint) => etcd.count({ prefix }, { serializable: true, endpoint }));
+        const counts = suite.cluster.endpoints.map((endpoint) =>
+          etcd.count({ prefix }, { serializable: true, endpoint }),
+        );
         return (await Promise.all(counts)).every((count) => count === 100);
       });
       const stop = new AbortController();
@@ -111,7 +113,11 @@ describeOnEtcd(
 
     it('reads, scans, coalesced calls and copies go on when a member dies', async () => {
       const prefix = suite.prefix();
-      await using etcd = new Etcd({ endpoints: suite.cluster.endpoints, coalesce: { gets: true, puts: true }, timeoutMs: 15_000 });
+      await using etcd = new Etcd({
+        endpoints: suite.cluster.endpoints,
+        coalesce: { gets: true, puts: true },
+        timeoutMs: 15_000,
+      });
       await Promise.all(Array.from({ length: 200 }, (_, i) => etcd.put(`${prefix}${i}`, 'v')));
       await using cache = etcd.cache({ prefix });
       await cache.ready;
@@ -122,7 +128,10 @@ describeOnEtcd(
       expect(await keysOf(scan)).toHaveLength(199);
       const read = await Promise.all(Array.from({ length: 200 }, (_, i) => etcd.get(`${prefix}${i}`)));
       expect(read.every((kv) => kv?.value === 'v')).toBe(true);
-      const { revision } = await etcd.txn({ if: [etcd.key(`${prefix}new`).missing], then: [etcd.op.put(`${prefix}new`, 'v')] });
+      const { revision } = await etcd.txn({
+        if: [etcd.key(`${prefix}new`).missing],
+        then: [etcd.op.put(`${prefix}new`, 'v')],
+      });
       await cache.waitFor(revision, { timeoutMs: 15_000 });
       expect(cache.size).toBe(201);
       expect((await cache.read(`${prefix}new`, { timeoutMs: 15_000 }))?.value).toBe('v');

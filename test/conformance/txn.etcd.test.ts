@@ -42,7 +42,12 @@ describeOnEtcd('transactions', (suite) => {
       const { createRevision, modRevision } = (await space.get('k'))!;
       const key = space.key('k');
       await expectOperators(key.version, 1n, 2n, 3n);
-      await expectOperators<bigint>(key.createRevision as never, createRevision - 1n, createRevision, createRevision + 1n);
+      await expectOperators<bigint>(
+        key.createRevision as never,
+        createRevision - 1n,
+        createRevision,
+        createRevision + 1n,
+      );
       await expectOperators<bigint>(key.modRevision as never, modRevision - 1n, modRevision, modRevision + 1n);
       await expectOperators(key.value, 'l', 'm', 'n');
       await expectOperators<bigint>(key.lease as never, lease.id - 1n, lease.id, lease.id + 1n);
@@ -139,8 +144,16 @@ describeOnEtcd('transactions', (suite) => {
       const before = await etcd.revision();
       expect(await etcd.txn({})).toEqual({ succeeded: true, results: [], revision: before });
       const space = etcd.keyspace(suite.prefix());
-      expect(await space.txn({ if: [space.key('k').exists] })).toEqual({ succeeded: false, results: [], revision: before });
-      expect(await space.txn({ if: [space.key('k').missing] })).toEqual({ succeeded: true, results: [], revision: before });
+      expect(await space.txn({ if: [space.key('k').exists] })).toEqual({
+        succeeded: false,
+        results: [],
+        revision: before,
+      });
+      expect(await space.txn({ if: [space.key('k').missing] })).toEqual({
+        succeeded: true,
+        results: [],
+        revision: before,
+      });
       // Also where the condition is about a range, and about everything.
       expect(await space.txn({ if: [space.keys({ all: true }).missing] })).toMatchObject({ succeeded: true });
       expect(await etcd.txn({ if: [etcd.keys({ all: true }).version.greaterThan(0n)] })).toMatchObject({ results: [] });
@@ -166,7 +179,10 @@ describeOnEtcd('transactions', (suite) => {
       const count: number | undefined = done.results[3].kvs[0]?.value;
       expect([name, count]).toEqual(['Ada', 1]);
       expect(done.results[2]?.key).toBe('1');
-      expect(done.results[4].kvs.map(({ key, value }) => [key, value])).toEqual([['counts/users', '1'], ['users/1', '{"name":"Ada"}']]);
+      expect(done.results[4].kvs.map(({ key, value }) => [key, value])).toEqual([
+        ['counts/users', '1'],
+        ['users/1', '{"name":"Ada"}'],
+      ]);
       expect(await holds(counts.key('users').value.equals(1), users.key('1').value.equals({ name: 'Ada' }))).toBe(true);
     });
 
@@ -176,15 +192,21 @@ describeOnEtcd('transactions', (suite) => {
         [space.op.put('a', '1'), space.op.put('b', '1', { lease: leaseId(0x7eadn) })],
         [space.op.put('a', '1'), space.op.touch('missing')],
         [space.op.put('a', '1'), space.op.put('missing', '1', { ignoreLease: true })],
-        [space.op.put('a', '1'), space.op.get('a', { revision: (await etcd.revision()) + 1_000n as never })],
+        [space.op.put('a', '1'), space.op.get('a', { revision: ((await etcd.revision()) + 1_000n) as never })],
       ];
       const codes = ['LeaseNotFound', 'KeyNotFound', 'KeyNotFound', 'FutureRevision'];
       for (const [index, then] of refused.entries()) {
-        expect(await errorOf(space.txn({ then }))).toMatchObject({ etcdCode: codes[index], applied: 'no', attempts: 1 });
+        expect(await errorOf(space.txn({ then }))).toMatchObject({
+          etcdCode: codes[index],
+          applied: 'no',
+          attempts: 1,
+        });
       }
       expect(await space.count({ all: true })).toBe(0);
       // The branch that is not taken is not looked at.
-      expect(await space.txn({ if: [space.key('a').exists], then: refused[0], else: [] })).toMatchObject({ succeeded: false });
+      expect(await space.txn({ if: [space.key('a').exists], then: refused[0], else: [] })).toMatchObject({
+        succeeded: false,
+      });
     });
   });
 
@@ -219,7 +241,9 @@ describeOnEtcd('transactions', (suite) => {
       if (third.succeeded) throw new Error('the wrong branch');
       expect(third.results[1]?.value).toBe('3');
       expect(third.results[0].revision).toBe(done.revision);
-      expect((await space.range({ all: true })).kvs.map(({ key, value, modRevision }) => [key, value, modRevision])).toEqual([
+      expect(
+        (await space.range({ all: true })).kvs.map(({ key, value, modRevision }) => [key, value, modRevision]),
+      ).toEqual([
         ['deep', '3', done.revision],
         ['k', 'after', done.revision],
       ]);
@@ -229,7 +253,11 @@ describeOnEtcd('transactions', (suite) => {
       const space = etcd.keyspace(suite.prefix());
       const lax = new Etcd({ endpoints: suite.cluster.endpoints, maxTxnOps: 10_000 });
       const reads = (count: number) => Array.from({ length: count }, () => space.op.get('k'));
-      for (const [outer, inner] of [[127, 0], [100, 27], [126, 1]] as const) {
+      for (const [outer, inner] of [
+        [127, 0],
+        [100, 27],
+        [126, 1],
+      ] as const) {
         const spec = { then: [...reads(outer), space.op.txn({ then: reads(inner) })] };
         expect(await space.txn(spec)).toMatchObject({ succeeded: true });
         const over = { then: [...reads(outer), space.op.txn({ then: reads(inner + 1) })] };
@@ -238,7 +266,11 @@ describeOnEtcd('transactions', (suite) => {
         expect(here).toMatchObject({ attempts: 0 });
         expect(await errorOf(lax.txn(over))).toMatchObject({ etcdCode: 'TooManyOps', attempts: 1 });
       }
-      const fits = { if: Array.from({ length: 128 }, () => space.key('k').missing), then: reads(128), else: reads(128) };
+      const fits = {
+        if: Array.from({ length: 128 }, () => space.key('k').missing),
+        then: reads(128),
+        else: reads(128),
+      };
       expect((await space.txn(fits)).results).toHaveLength(128);
       await lax.close();
     });

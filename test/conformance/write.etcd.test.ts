@@ -25,7 +25,11 @@ describeOnEtcd('writes', (suite) => {
       expect(second.revision).toBe(first.revision + 1n);
       expect(first.previous).toBeUndefined();
       expect(second.previous).toMatchObject({ key: 'k', value: '1', version: 1n, modRevision: first.revision });
-      expect(await space.get('k')).toMatchObject({ version: 2n, createRevision: first.revision, modRevision: second.revision });
+      expect(await space.get('k')).toMatchObject({
+        version: 2n,
+        createRevision: first.revision,
+        modRevision: second.revision,
+      });
       await space.delete('k');
       const third = await space.put('k', '3', { prevKv: true });
       expect(third.previous).toBeUndefined();
@@ -49,12 +53,20 @@ describeOnEtcd('writes', (suite) => {
     it('is refused for a lease that is not there, and for keeping one of a key that is not', async () => {
       const space = etcd.keyspace(suite.prefix());
       const lease = leaseId(0x7eadn);
-      expect(await errorOf(space.put('k', 'v', { lease }))).toMatchObject({ code: 'lease-not-found', etcdCode: 'LeaseNotFound', applied: 'no', attempts: 1 });
-      expect(await errorOf(space.put('k', 'v', { ignoreLease: true }))).toMatchObject({ etcdCode: 'KeyNotFound', applied: 'no' });
+      expect(await errorOf(space.put('k', 'v', { lease }))).toMatchObject({
+        code: 'lease-not-found',
+        etcdCode: 'LeaseNotFound',
+        applied: 'no',
+        attempts: 1,
+      });
+      expect(await errorOf(space.put('k', 'v', { ignoreLease: true }))).toMatchObject({
+        etcdCode: 'KeyNotFound',
+        applied: 'no',
+      });
       expect(await space.get('k')).toBeUndefined();
     });
 
-    it('is refused when the value is over the server\'s limit', async () => {
+    it("is refused when the value is over the server's limit", async () => {
       const space = etcd.keyspace(suite.prefix());
       // Above the limit of a proposal, and above that of a message.
       for (const mebibytes of [1.6, 3]) {
@@ -75,7 +87,12 @@ describeOnEtcd('writes', (suite) => {
       await space.put('k', 'kept');
       const touched = await space.touch('k', { lease, prevKv: true });
       expect(touched.previous).toMatchObject({ value: 'kept', lease: undefined });
-      expect(await space.get('k')).toMatchObject({ value: 'kept', lease: lease.id, version: 2n, modRevision: touched.revision });
+      expect(await space.get('k')).toMatchObject({
+        value: 'kept',
+        lease: lease.id,
+        version: 2n,
+        modRevision: touched.revision,
+      });
       await space.touch('k');
       expect(await space.get('k')).toMatchObject({ value: 'kept', lease: undefined, version: 3n });
       expect(await errorOf(space.touch('missing'))).toMatchObject({ etcdCode: 'KeyNotFound', applied: 'no' });
@@ -111,10 +128,16 @@ describeOnEtcd('writes', (suite) => {
       expect(made.swapped).toBe(true);
       const read = await space.get('k');
       expect(read?.modRevision).toBe(made.revision);
-      expect(await space.putIfUnchanged('k', undefined, { n: 9 })).toMatchObject({ swapped: false, current: { value: { n: 1 } } });
+      expect(await space.putIfUnchanged('k', undefined, { n: 9 })).toMatchObject({
+        swapped: false,
+        current: { value: { n: 1 } },
+      });
       expect(await space.putIfUnchanged('k', read, { n: 2 })).toMatchObject({ swapped: true });
       // As it was read no more, although somebody may have put the same value.
-      expect(await space.putIfUnchanged('k', read, { n: 9 })).toMatchObject({ swapped: false, current: { value: { n: 2 } } });
+      expect(await space.putIfUnchanged('k', read, { n: 9 })).toMatchObject({
+        swapped: false,
+        current: { value: { n: 2 } },
+      });
       await space.delete('k');
       expect(await space.putIfUnchanged('k', read, { n: 9 })).toMatchObject({ swapped: false, current: undefined });
     });

@@ -38,7 +38,14 @@ export interface InformerOptions {
 }
 
 /** Errors that trying again will not mend. */
-const FINAL = new Set(['permission-denied', 'unauthenticated', 'invalid-argument', 'closed', 'aborted', 'cluster-mismatch']);
+const FINAL = new Set([
+  'permission-denied',
+  'unauthenticated',
+  'invalid-argument',
+  'closed',
+  'aborted',
+  'cluster-mismatch',
+]);
 
 const RELIST_BACKOFF = { initialMs: 100, maxMs: 5_000 };
 const HURRY_BACKOFF = { initialMs: 5, maxMs: 500 };
@@ -183,7 +190,8 @@ export class Informer<V> implements AsyncDisposable {
   async #hurry(): Promise<void> {
     if (this.#hurrying !== undefined) return;
     const { clock, random } = this.#context.caller;
-    const { signal } = (this.#hurrying = new AbortController());
+    this.#hurrying = new AbortController();
+    const { signal } = this.#hurrying;
     let ordered = true;
     for (let round = 0; this.#waiters.size > 0 && !signal.aborted; round++) {
       const watcher = this.#watcher;
@@ -233,7 +241,8 @@ export class Informer<V> implements AsyncDisposable {
         await this.#follow();
       } catch (error) {
         if (signal.aborted) return;
-        const known = error instanceof EtcdError ? error : new EtcdError('server', (error as Error).message, { cause: error });
+        const known =
+          error instanceof EtcdError ? error : new EtcdError('server', (error as Error).message, { cause: error });
         if (FINAL.has(known.code)) return this.#end(known);
         if (known.code === 'compacted') continue;
         await sleep(caller.clock, backoffMs(RELIST_BACKOFF, failures++, caller.random), signal);
@@ -251,7 +260,7 @@ export class Informer<V> implements AsyncDisposable {
       revision = page.revision;
       for (const wire of page.kvs) {
         const id = this.#id(wire);
-        const known = this.#entries.get(id);
+        const known = page.revision < this.#revision ? undefined : this.#entries.get(id);
         fresh.set(id, known?.modRevision === wire.modRevision ? known : this.#keep(wire));
       }
     }
@@ -264,6 +273,8 @@ export class Informer<V> implements AsyncDisposable {
     for (const [id, kv] of before) {
       if (!fresh.has(id)) this.#tell(id, { key: kv.key, current: undefined, previous: kv });
     }
+    // Also where it is lower than before, as in a store that was restored from a backup: the watch goes on from here.
+    this.#revision = revision;
     this.#reached(revision);
     this.#synced = true;
     this.#ready.resolve();

@@ -27,8 +27,8 @@ import { NO_BYTES, toLatin1 } from '../../protocol/keys.ts';
 import type { Init } from '../../protocol/wire.ts';
 import { onAbort } from '../../support/signals.ts';
 import type { CallOptions } from '../call-options.ts';
-import { abortError } from '../connection/failures.ts';
 import type { Caller } from '../connection/caller.ts';
+import { abortError } from '../connection/failures.ts';
 import { type Applied, type ErrorCode, EtcdError } from '../errors.ts';
 import { wrongAnswer } from './txn.ts';
 

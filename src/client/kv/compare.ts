@@ -4,11 +4,7 @@
  * @module
  */
 
-import {
-  type Compare as WireCompare,
-  CompareResult,
-  CompareTarget,
-} from '../../protocol/generated/etcdserverpb.ts';
+import { CompareResult, CompareTarget, type Compare as WireCompare } from '../../protocol/generated/etcdserverpb.ts';
 import type { Revision } from '../../protocol/int64.ts';
 import type { ByteRange } from '../../protocol/keys.ts';
 import type { Init } from '../../protocol/wire.ts';
@@ -98,9 +94,11 @@ export class Subject<In> {
 
   #comparable<T>(target: CompareTarget, field: (expected: T) => Init<WireCompare>): Comparable<T> {
     const { key, end: rangeEnd } = this.#range;
-    const compare = (result: CompareResult) => (expected: T): Compare => ({
-      wire: { key, rangeEnd, target, result, ...field(expected) },
-    });
+    const compare =
+      (result: CompareResult) =>
+      (expected: T): Compare => ({
+        wire: { key, rangeEnd, target, result, ...field(expected) },
+      });
     return {
       equals: compare(CompareResult.EQUAL),
       notEquals: compare(CompareResult.NOT_EQUAL),

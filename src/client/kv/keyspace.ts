@@ -34,7 +34,16 @@ import {
 import { type DeleteResult, type PutResult, type RangeResult, View } from './results.ts';
 import { type ScanOptions, scanPages } from './scan.ts';
 import { bytesOf, type Target, toByteRange, toKeyBytes } from './target.ts';
-import { checkTxn, linearizableTxn, type Op, readTxn, type TxnResult, type TxnSpec, txnRequest, txnTraits } from './txn.ts';
+import {
+  checkTxn,
+  linearizableTxn,
+  type Op,
+  readTxn,
+  type TxnResult,
+  type TxnSpec,
+  txnRequest,
+  txnTraits,
+} from './txn.ts';
 import { compareAndSwap, type IncrementOptions, increment, type SwapResult } from './update.ts';
 
 /**
@@ -69,7 +78,7 @@ export class Keyspace<V = string, In = V> {
   /** A keyspace inside this one. Its codec is this one's unless another is given. */
   keyspace(prefix: Key): Keyspace<V, In>;
   keyspace<W, WIn>(prefix: Key, codec: Codec<W, WIn>): Keyspace<W, WIn>;
-  keyspace(prefix: Key, codec: Codec<unknown, never> = this.#codec as Codec<unknown, never>): Keyspace<unknown, never> {
+  keyspace(prefix: Key, codec: Codec<unknown, never> = this.#codec): Keyspace<unknown, never> {
     return new Keyspace(this.#context, concatBytes(this.#prefix, bytesOf(prefix, 'the prefix')), codec);
   }
 
@@ -77,7 +86,8 @@ export class Keyspace<V = string, In = V> {
   async get(key: Key, options: WithCall<GetOptions> = {}): Promise<KeyValue<V> | undefined> {
     const bytes = toKeyBytes(key, this.#prefix);
     const { gets, reader } = this.#context;
-    const shared = gets !== undefined && canCoalesce(options) && options.revision === undefined && !options.serializable;
+    const shared =
+      gets !== undefined && canCoalesce(options) && options.revision === undefined && !options.serializable;
     const { kvs } = shared
       ? reader.saw(await gets.get(bytes, options.signal))
       : await reader.range(getRequest(bytes, options), options);

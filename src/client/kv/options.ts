@@ -135,7 +135,10 @@ function sortFields({ by, order = 'ascending' }: NonNullable<RangeOptions['sort'
     throw new InvalidArgumentError(`sort.order ${String(order)} is neither ascending nor descending`);
   }
   // Always with an order: with none, a limit would cut before the server sorts by anything but the key.
-  return { sortTarget, sortOrder: order === 'ascending' ? RangeRequestSortOrder.ASCEND : RangeRequestSortOrder.DESCEND };
+  return {
+    sortTarget,
+    sortOrder: order === 'ascending' ? RangeRequestSortOrder.ASCEND : RangeRequestSortOrder.DESCEND,
+  };
 }
 
 /** A request for one key. */

@@ -4,11 +4,7 @@
  * @module
  */
 
-import type {
-  DeleteRangeResponse,
-  PutResponse,
-  RangeResponse,
-} from '../../protocol/generated/etcdserverpb.ts';
+import type { DeleteRangeResponse, PutResponse, RangeResponse } from '../../protocol/generated/etcdserverpb.ts';
 import type { KeyValue as WireKeyValue } from '../../protocol/generated/mvccpb.ts';
 import type { Revision } from '../../protocol/int64.ts';
 import type { Codec } from './codec.ts';

@@ -9,7 +9,17 @@
  * @module
  */
 
-import { type ByteRange, concatBytes, isUnbounded, type Key, NO_BYTES, prefixEnd, prefixRange, toBytes, ZERO_BYTE } from '../../protocol/keys.ts';
+import {
+  type ByteRange,
+  concatBytes,
+  isUnbounded,
+  type Key,
+  NO_BYTES,
+  prefixEnd,
+  prefixRange,
+  toBytes,
+  ZERO_BYTE,
+} from '../../protocol/keys.ts';
 import { InvalidArgumentError } from '../errors.ts';
 
 /**
@@ -28,7 +38,8 @@ export type Target =
  * @throws InvalidArgumentError for an empty key, or for something that is no target.
  */
 export function toByteRange(target: Target, prefix: Uint8Array): ByteRange {
-  if (typeof target === 'string' || target instanceof Uint8Array) return { key: toKeyBytes(target, prefix), end: NO_BYTES };
+  if (typeof target === 'string' || target instanceof Uint8Array)
+    return { key: toKeyBytes(target, prefix), end: NO_BYTES };
   if (typeof target === 'object' && target !== null) {
     const forms = Number('prefix' in target) + Number('from' in target || 'to' in target) + Number('all' in target);
     if (forms > 1) throw new InvalidArgumentError(`name the keys in one way: ${FORMS}`);

@@ -133,5 +133,7 @@ function checkPutKeys(ops: readonly Init<RequestOp>[]): void {
 
 /** The error for an answer that does not fit its request: whatever sent it is no etcd, or a broken proxy. */
 export function wrongAnswer(applied: Applied): EtcdError {
-  return new EtcdError('server', 'the server answered a transaction with something else than was asked for', { applied });
+  return new EtcdError('server', 'the server answered a transaction with something else than was asked for', {
+    applied,
+  });
 }

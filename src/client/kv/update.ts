@@ -76,14 +76,19 @@ export async function increment(
   for (let conflicts = -1; conflicts <= maxConflicts; conflicts++) {
     const sum = parseInteger(current) + by;
     const request = addRequest(key, current, sum);
-    const answer = reader.saw(await caller.unary(KV.txn, request, { kind: 'write' }, { ...options, timeoutMs: leftMs }));
+    const answer = reader.saw(
+      await caller.unary(KV.txn, request, { kind: 'write' }, { ...options, timeoutMs: leftMs }),
+    );
     if (answer.succeeded) return sum;
     current = answer.responses[0]?.responseRange?.kvs[0];
-    if (conflicts >= 0) await sleep(caller.clock, backoffMs(CONFLICT_BACKOFF, conflicts, caller.random), options.signal);
+    if (conflicts >= 0)
+      await sleep(caller.clock, backoffMs(CONFLICT_BACKOFF, conflicts, caller.random), options.signal);
     leftMs = deadlineAt - caller.clock.now();
     if (leftMs <= 0) throw deadlineError(timeoutMs, {});
   }
-  throw new EtcdError('server', `the counter was changed by others ${maxConflicts + 1} times in a row`, { applied: 'no' });
+  throw new EtcdError('server', `the counter was changed by others ${maxConflicts + 1} times in a row`, {
+    applied: 'no',
+  });
 }
 
 /** Writes the sum if the key is still as it was read; else brings it along as it is. */

@@ -21,9 +21,10 @@ import type { Init, MethodDescriptor } from '../../protocol/wire.ts';
 import { systemClock, type Timer } from '../../support/clock.ts';
 import { type Deferred, deferred } from '../../support/signals.ts';
 import type { ConnectionCredentials } from './grpc-connector.ts';
-import { callFailure, connectError } from './grpc-failures.ts';
+import { connectError } from './grpc-failures.ts';
 import { GrpcStream, type RawCall } from './grpc-stream.ts';
 import type { CredentialsSource } from './grpc-tls.ts';
+import { UnaryCall } from './grpc-unary.ts';
 import {
   type CallFailure,
   type CallMetadata,
@@ -64,8 +65,6 @@ function toGrpcMetadata(metadata: CallMetadata): Metadata {
   }
   return cached; // grpc-js clones it at the start of a call
 }
-
-const NO_MESSAGE_CONTEXT = {};
 
 /** A channel, and the credentials that hold its socket. */
 interface Connection {
@@ -183,7 +182,9 @@ export class GrpcTransport implements Transport {
         if (state === connectivityState.READY) return resolve();
         if (state === connectivityState.SHUTDOWN) return; // we closed it, for a reason that was told
         if (state === connectivityState.TRANSIENT_FAILURE) {
-          return void whyFailed(channel, this.#endpoint.secure, timeoutMs).then((error) => reject(credentials.failure ?? error));
+          return void whyFailed(channel, this.#endpoint.secure, timeoutMs).then((error) =>
+            reject(credentials.failure ?? error),
+          );
         }
         channel.watchConnectivityState(state, Number.POSITIVE_INFINITY, look);
       };
@@ -202,37 +203,12 @@ export class GrpcTransport implements Transport {
       const channel = this.#closed ? undefined : this.#readyChannel();
       if (channel === undefined) return reject(new TransportError(NOT_CONNECTED));
       if (signal?.aborted) return reject(new TransportError(ABORTED));
-      let answer: O | undefined;
-      let begun = false;
-      let answered = false;
-      let malformed: unknown;
       const call = channel.createCall(method.path, Date.now() + options.timeoutMs, null, null, undefined);
-      const abort = signal && ((): void => call.cancelWithStatus(GrpcCode.CANCELLED, 'aborted by the caller'));
-      this.#running.add(call);
-      call.start(toGrpcMetadata(options.metadata), {
-        onReceiveMetadata: () => {
-          begun = true;
-        },
-        onReceiveMessage: (message: Buffer) => {
-          try {
-            answer = method.response.decode(message);
-            answered = true;
-          } catch (error) {
-            malformed = error;
-          }
-          call.startRead(); // the status comes only when somebody asks for what follows the message
-        },
-        onReceiveStatus: (status) => {
-          this.#running.delete(call);
-          if (abort !== undefined) signal?.removeEventListener('abort', abort);
-          if (status.code === GrpcCode.OK && answered) resolve(answer as O);
-          else reject(new TransportError(callFailure(status, begun, malformed)));
-        },
-      });
-      call.sendMessageWithContext(NO_MESSAGE_CONTEXT, bytes);
-      call.halfClose();
-      call.startRead();
-      if (abort !== undefined) signal?.addEventListener('abort', abort, { once: true });
+      new UnaryCall(call, method.response, this.#running, resolve, reject).start(
+        toGrpcMetadata(options.metadata),
+        bytes,
+        signal,
+      );
     });
   }
 

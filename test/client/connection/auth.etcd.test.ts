@@ -33,69 +33,71 @@ function front(suite: EtcdSuite): Promise<GrpcFaultProxy> {
 
 const code = (error: EtcdError): string => error.code;
 
-describeOnEtcd(
-  'a user with a password',
-  (suite) => {
-    withAuth(suite);
+describeOnEtcd('a user with a password', (suite) => {
+  withAuth(suite);
 
-    it('logs in once for a hundred first calls', async () => {
-      await using proxy = await front(suite);
-      await using etcd = new Etcd({ endpoints: proxy.address, auth: ALICE });
-      await Promise.all(Array.from({ length: 100 }, (_, i) => etcd.put(`app/${i}`, 'v')));
-      expect(proxy.count(AUTHENTICATE)).toBe(1);
-      expect(proxy.count(PUT)).toBe(100);
-      // The login opened the member's mouth: its version is known although it would not tell a stranger.
-      await expect.poll(() => etcd.endpoints[0]!.version).toMatch(/^3\./);
-    });
+  it('logs in once for a hundred first calls', async () => {
+    await using proxy = await front(suite);
+    await using etcd = new Etcd({ endpoints: proxy.address, auth: ALICE });
+    await Promise.all(Array.from({ length: 100 }, (_, i) => etcd.put(`app/${i}`, 'v')));
+    expect(proxy.count(AUTHENTICATE)).toBe(1);
+    expect(proxy.count(PUT)).toBe(100);
+    // The login opened the member's mouth: its version is known although it would not tell a stranger.
+    await expect.poll(() => etcd.endpoints[0]!.version).toMatch(/^3\./);
+  });
 
-    it('with a wrong password is told so, without a storm of logins', async () => {
-      await using proxy = await front(suite);
-      const password = 'CANARY-wrong';
-      await using etcd = new Etcd({ endpoints: proxy.address, auth: { username: 'alice', password } });
-      const errors = await Promise.all(
-        Array.from({ length: 50 }, () => etcd.get('app/1').then(() => undefined, (error: EtcdError) => error)),
-      );
-      for (const error of errors) {
-        expect(error).toBeInstanceOf(UnauthenticatedError);
-        expect(error).toMatchObject({ etcdCode: 'AuthFailed', applied: 'no' });
-        expect(`${error?.message} ${error?.stack} ${JSON.stringify(error)}`).not.toContain('CANARY');
-      }
-      expect(proxy.count(AUTHENTICATE)).toBe(1);
-      expect(proxy.count(RANGE)).toBe(0);
-    });
+  it('with a wrong password is told so, without a storm of logins', async () => {
+    await using proxy = await front(suite);
+    const password = 'CANARY-wrong';
+    await using etcd = new Etcd({ endpoints: proxy.address, auth: { username: 'alice', password } });
+    const errors = await Promise.all(
+      Array.from({ length: 50 }, () =>
+        etcd.get('app/1').then(
+          () => undefined,
+          (error: EtcdError) => error,
+        ),
+      ),
+    );
+    for (const error of errors) {
+      expect(error).toBeInstanceOf(UnauthenticatedError);
+      expect(error).toMatchObject({ etcdCode: 'AuthFailed', applied: 'no' });
+      expect(`${error?.message} ${error?.stack} ${JSON.stringify(error)}`).not.toContain('CANARY');
+    }
+    expect(proxy.count(AUTHENTICATE)).toBe(1);
+    expect(proxy.count(RANGE)).toBe(0);
+  });
 
-    it('may not do what its roles do not say', async () => {
-      await using etcd = new Etcd({ endpoints: suite.cluster.endpoints, auth: ALICE });
-      await expect(etcd.put('elsewhere', 'v')).rejects.toBeInstanceOf(PermissionDeniedError);
-    });
+  it('may not do what its roles do not say', async () => {
+    await using etcd = new Etcd({ endpoints: suite.cluster.endpoints, auth: ALICE });
+    await expect(etcd.put('elsewhere', 'v')).rejects.toBeInstanceOf(PermissionDeniedError);
+  });
 
-    it('without credentials is refused, once', async () => {
-      await using proxy = await front(suite);
-      await using etcd = new Etcd({ endpoints: proxy.address });
-      await expect(etcd.put('app/1', 'v').catch(code)).resolves.toBe('unauthenticated');
-      expect(proxy.count(PUT)).toBeLessThanOrEqual(3);
-    });
+  it('without credentials is refused, once', async () => {
+    await using proxy = await front(suite);
+    await using etcd = new Etcd({ endpoints: proxy.address });
+    await expect(etcd.put('app/1', 'v').catch(code)).resolves.toBe('unauthenticated');
+    expect(proxy.count(PUT)).toBeLessThanOrEqual(3);
+  });
 
-    it('goes on when the server has forgotten its token: one login for all that wait', async () => {
-      await using proxy = await front(suite);
-      await using etcd = new Etcd({ endpoints: proxy.address, auth: ALICE, timeoutMs: 20_000 });
-      await etcd.put('app/1', 'v');
-      // Simple tokens live in memory.
-      await suite.cluster.members[0]!.restart();
-      await expect
-        .poll(() => etcd.get('app/1', { timeoutMs: 1_000 }).then((kv) => kv?.value, code), { timeout: 10_000 })
-        .toBe('v');
-      const before = { logins: proxy.count(AUTHENTICATE), puts: proxy.count(PUT) };
-      await suite.cluster.members[0]!.restart();
-      await expect.poll(() => etcd.endpoints[0]!.state).not.toBe('ready');
-      await Promise.all(Array.from({ length: 50 }, (_, i) => etcd.put(`app/${i}`, 'w')));
-      expect(proxy.count(AUTHENTICATE) - before.logins).toBe(1);
-      // Each refused once, and sent once more.
-      expect(proxy.count(PUT) - before.puts).toBeLessThanOrEqual(100);
-      expect((await etcd.get('app/49'))?.value).toBe('w');
-    });
-  },
-);
+  it('goes on when the server has forgotten its token: one login for all that wait', async () => {
+    await using proxy = await front(suite);
+    await using etcd = new Etcd({ endpoints: proxy.address, auth: ALICE, timeoutMs: 20_000 });
+    await etcd.put('app/1', 'v');
+    // Simple tokens live in memory.
+    await suite.cluster.members[0]!.restart();
+    await expect
+      .poll(() => etcd.get('app/1', { timeoutMs: 1_000 }).then((kv) => kv?.value, code), { timeout: 10_000 })
+      .toBe('v');
+    const before = { logins: proxy.count(AUTHENTICATE), puts: proxy.count(PUT) };
+    await suite.cluster.members[0]!.restart();
+    await expect.poll(() => etcd.endpoints[0]!.state).not.toBe('ready');
+    await Promise.all(Array.from({ length: 50 }, (_, i) => etcd.put(`app/${i}`, 'w')));
+    expect(proxy.count(AUTHENTICATE) - before.logins).toBe(1);
+    // Each refused once, and sent once more.
+    expect(proxy.count(PUT) - before.puts).toBeLessThanOrEqual(100);
+    expect((await etcd.get('app/49'))?.value).toBe('w');
+  });
+});
 
 describeOnEtcd(
   'a token that runs out',

@@ -16,7 +16,11 @@ describe('a process ends by itself', () => {
     (suite) => {
       for (const way of ['closed', 'idle', 'inFlight', 'connecting', 'neverUsed']) {
         it(`that is ${way}`, async () => {
-          const { stdout, stderr } = await expectProcessExits(child('exit.ts'), [way, suite.cluster.endpoints[0]!], STRICT);
+          const { stdout, stderr } = await expectProcessExits(
+            child('exit.ts'),
+            [way, suite.cluster.endpoints[0]!],
+            STRICT,
+          );
           expect(stdout).toContain('done');
           expect(stderr).toBe('');
         });
@@ -82,11 +86,10 @@ describeOnEtcd(
 
     it('and reconnecting does not leak', async () => {
       const count = process.env['ETCDKIT_RECONNECTS'] ?? '2000';
-      const { stdout } = await expectProcessExits(
-        child('reconnect.ts'),
-        [suite.cluster.members[0]!.address, count],
-        { timeoutMs: 600_000, env: { NODE_OPTIONS: '--expose-gc --unhandled-rejections=strict' } },
-      );
+      const { stdout } = await expectProcessExits(child('reconnect.ts'), [suite.cluster.members[0]!.address, count], {
+        timeoutMs: 600_000,
+        env: { NODE_OPTIONS: '--expose-gc --unhandled-rejections=strict' },
+      });
       const { opened, samples, sockets } = JSON.parse(stdout) as {
         opened: number;
         samples: number[];

@@ -269,13 +269,17 @@ describe('following the member list', () => {
           await using etcd = new Etcd({ endpoints: [first.address, front.address] });
           const key = suite.prefix();
           await expect
-            .poll(() => etcd.put(key, 'v').then(() => etcd.endpoints.map(({ isLearner }) => isLearner)), { timeout: 20_000 })
+            .poll(() => etcd.put(key, 'v').then(() => etcd.endpoints.map(({ isLearner }) => isLearner)), {
+              timeout: 20_000,
+            })
             .toEqual([false, true]);
           for (let i = 0; i < 10; i++) await etcd.put(key, 'v');
           for (let i = 0; i < 10; i++) await etcd.get(key);
           expect(front.count(RANGE)).toBe(0);
           await expect
-            .poll(() => etcd.get(key, { serializable: true, endpoint: front.address }).then((kv) => kv?.value), { timeout: 10_000 })
+            .poll(() => etcd.get(key, { serializable: true, endpoint: front.address }).then((kv) => kv?.value), {
+              timeout: 10_000,
+            })
             .toBe('v');
           const before = front.count(RANGE);
           for (let i = 0; i < 10; i++) await etcd.get(key, { serializable: true });

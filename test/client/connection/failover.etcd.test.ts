@@ -78,10 +78,13 @@ describeOnEtcd(
       expect(proxies[index]!.count(RANGE)).toBe(while_down);
       await victim.restart();
       await expect
-        .poll(async () => {
-          await reads(etcd, key, 3);
-          return proxies[index]!.count(RANGE) > while_down;
-        }, { timeout: 20_000 })
+        .poll(
+          async () => {
+            await reads(etcd, key, 3);
+            return proxies[index]!.count(RANGE) > while_down;
+          },
+          { timeout: 20_000 },
+        )
         .toBe(true);
     });
 
@@ -96,10 +99,13 @@ describeOnEtcd(
         // The first read that met it cost half its deadline; after that nobody went there.
         expect(frozen.count(RANGE) - before.ranges).toBe(1);
         await expect
-          .poll(async () => {
-            await reads(etcd, key, 1);
-            return frozen.count(STATUS) - before.probes;
-          }, { timeout: 10_000 })
+          .poll(
+            async () => {
+              await reads(etcd, key, 1);
+              return frozen.count(STATUS) - before.probes;
+            },
+            { timeout: 10_000 },
+          )
           .toBeGreaterThan(0);
         expect(frozen.count(RANGE) - before.ranges).toBe(1);
         const write = await etcd.put(`${key}w`, 'x').then(() => 'applied');
@@ -108,11 +114,14 @@ describeOnEtcd(
         victim!.resume();
       }
       await expect
-        .poll(async () => {
-          const ranges = frozen.count(RANGE);
-          await reads(etcd, key, 3);
-          return frozen.count(RANGE) > ranges;
-        }, { timeout: 20_000 })
+        .poll(
+          async () => {
+            const ranges = frozen.count(RANGE);
+            await reads(etcd, key, 3);
+            return frozen.count(RANGE) > ranges;
+          },
+          { timeout: 20_000 },
+        )
         .toBe(true);
     });
 
@@ -142,9 +151,7 @@ describeOnEtcd(
       first!.pause();
       second!.pause();
       try {
-        const lost = await etcd
-          .get(key, { timeoutMs: 4_000 })
-          .catch((error: EtcdError) => error) as EtcdError;
+        const lost = (await etcd.get(key, { timeoutMs: 4_000 }).catch((error: EtcdError) => error)) as EtcdError;
         expect(lost).toBeInstanceOf(EtcdError);
         expect(lost.applied).toBe('no');
         // A serializable read needs no leader, but the client must still know a member that answers.
@@ -155,7 +162,14 @@ describeOnEtcd(
         second!.resume();
       }
       await expect
-        .poll(() => etcd.get(key, { timeoutMs: 5_000 }).then((kv) => kv?.value, () => 'not yet'), { timeout: 20_000 })
+        .poll(
+          () =>
+            etcd.get(key, { timeoutMs: 5_000 }).then(
+              (kv) => kv?.value,
+              () => 'not yet',
+            ),
+          { timeout: 20_000 },
+        )
         .toBe('v');
     });
   },
@@ -178,10 +192,13 @@ describeOnEtcd(
         expect(etcd.endpoints[0]!.state).not.toBe('ready');
         proxy.heal();
         await expect
-          .poll(async () => {
-            await reads(etcd, key, 1);
-            return etcd.endpoints[0]!.state;
-          }, { timeout: 15_000 })
+          .poll(
+            async () => {
+              await reads(etcd, key, 1);
+              return etcd.endpoints[0]!.state;
+            },
+            { timeout: 15_000 },
+          )
           .toBe('ready');
       });
     }
@@ -207,6 +224,34 @@ describe('keepalive pings', () => {
       proxy.heal();
       await etcd.put('warm', 'again');
       expect((await first).value).toMatchObject({ type: 'put', kv: { value: 'again' } });
+    });
+
+    it('that are too many for the server cost no read and no event', async () => {
+      // etcd allows one in five seconds: it says GOAWAY (ENHANCE_YOUR_CALM) after the third.
+      await using etcd = new Etcd({
+        endpoints: suite.cluster.members[0]!.address,
+        keepalive: { minTimeMs: 20, timeMs: 20, timeoutMs: 1_000 },
+      });
+      const key = suite.prefix();
+      const seen: string[] = [];
+      const controller = new AbortController();
+      const watching = (async () => {
+        for await (const event of etcd.watch(key, { signal: controller.signal })) {
+          if (event.type === 'put') seen.push(event.kv.value);
+        }
+      })().catch(() => {});
+      await etcd.get(key);
+      const put = new Etcd({ endpoints: suite.cluster.members[0]!.address, keepalive: false });
+      for (let i = 0; i < 100; i++) {
+        await put.put(key, `${i}`);
+        await etcd.get(key);
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      await expect.poll(() => seen.length).toBe(100);
+      expect(seen).toEqual(Array.from({ length: 100 }, (_, i) => `${i}`));
+      controller.abort();
+      await watching;
+      await put.close();
     });
   });
 });

@@ -95,7 +95,9 @@ export class FakeTransport implements Transport {
     if (refuses === 'hang') {
       await new Promise<void>((_, reject) => {
         this.#connecting = reject;
-        this.member.cluster.clock.after(3_000, () => reject(new ConnectError('timeout', 'no connection within 3000 ms')));
+        this.member.cluster.clock.after(3_000, () =>
+          reject(new ConnectError('timeout', 'no connection within 3000 ms')),
+        );
       });
     }
     if (refuses !== undefined) throw new ConnectError(refuses as ConnectFailureKind, `${refuses}!`);
@@ -127,11 +129,7 @@ export class FakeTransport implements Transport {
     });
   }
 
-  stream<I, O>(
-    _method: MethodDescriptor<I, O>,
-    _options: unknown,
-    handlers: StreamHandlers<O>,
-  ): TransportStream<I> {
+  stream<I, O>(_method: MethodDescriptor<I, O>, _options: unknown, handlers: StreamHandlers<O>): TransportStream<I> {
     const end = (failure: CallFailure): void => {
       if (this.#running.delete(end)) handlers.onClose(failure);
     };
@@ -228,7 +226,11 @@ export class FakeCluster {
 }
 
 /** Lets a promise's outcome be looked at without waiting for it. */
-export function outcome(promise: Promise<unknown>): { readonly state: string; readonly value: unknown; readonly error: Error } {
+export function outcome(promise: Promise<unknown>): {
+  readonly state: string;
+  readonly value: unknown;
+  readonly error: Error;
+} {
   const result = { state: 'pending', value: undefined as unknown, error: undefined as unknown as Error };
   promise.then(
     (value) => Object.assign(result, { state: 'resolved', value }),

@@ -34,43 +34,64 @@ const BY_CODE: readonly Row[] = [
   ['UNAUTHENTICATED', ...REFUSED],
 ];
 
-const TEXTS: readonly (readonly [code: keyof typeof GrpcCode, text: string, ...Row extends readonly [string, ...infer R] ? R : never])[] =
+const TEXTS: readonly (readonly [
+  code: keyof typeof GrpcCode,
+  text: string,
+  ...(Row extends readonly [string, ...infer R] ? R : never),
+])[] = [
+  // The server gave up waiting: the write may yet be applied.
+  ['UNAVAILABLE', 'etcdserver: request timed out', 'again no suspect', 'again maybe suspect', 'fail maybe suspect'],
+  ['UNAVAILABLE', 'etcdserver: leader changed', 'again no suspect', 'again maybe suspect', 'fail maybe suspect'],
+  ['UNAVAILABLE', 'etcdserver: server stopped', 'again no suspect', 'again maybe suspect', 'fail maybe suspect'],
+  ['UNKNOWN', 'raft proposal dropped', 'fail no fine', 'fail maybe fine', 'fail maybe fine'],
+  ['DEADLINE_EXCEEDED', 'context deadline exceeded', 'again no silent', 'again maybe silent', 'fail maybe silent'],
+  // Refused before anything was proposed: even a write may go to another member.
+  ['UNAVAILABLE', 'etcdserver: no leader', 'again no leaderless', 'again no leaderless', 'again no leaderless'],
   [
-    // The server gave up waiting: the write may yet be applied.
-    ['UNAVAILABLE', 'etcdserver: request timed out', 'again no suspect', 'again maybe suspect', 'fail maybe suspect'],
-    ['UNAVAILABLE', 'etcdserver: leader changed', 'again no suspect', 'again maybe suspect', 'fail maybe suspect'],
-    ['UNAVAILABLE', 'etcdserver: server stopped', 'again no suspect', 'again maybe suspect', 'fail maybe suspect'],
-    ['UNKNOWN', 'raft proposal dropped', 'fail no fine', 'fail maybe fine', 'fail maybe fine'],
-    ['DEADLINE_EXCEEDED', 'context deadline exceeded', 'again no silent', 'again maybe silent', 'fail maybe silent'],
-    // Refused before anything was proposed: even a write may go to another member.
-    ['UNAVAILABLE', 'etcdserver: no leader', 'again no leaderless', 'again no leaderless', 'again no leaderless'],
-    ['UNAVAILABLE', 'etcdserver: rpc not supported for learner', 'again no learner', 'again no learner', 'again no learner'],
-    ['FAILED_PRECONDITION', 'etcdserver: rpc not supported for learner', 'again no learner', 'again no learner', 'again no learner'],
-    ['RESOURCE_EXHAUSTED', 'etcdserver: too many requests', 'again no fine', 'again no fine', 'again no fine'],
-    // Refused for good.
-    ['OUT_OF_RANGE', 'etcdserver: mvcc: required revision has been compacted', ...REFUSED],
-    ['RESOURCE_EXHAUSTED', 'etcdserver: mvcc: database space exceeded', ...REFUSED],
-    ['INVALID_ARGUMENT', 'etcdserver: request is too large', ...REFUSED],
-    ['RESOURCE_EXHAUSTED', 'grpc: received message larger than max (2200010 vs. 2097152)', ...REFUSED],
-    // 3.4 and 3.5 say UNAVAILABLE, 3.6 FAILED_PRECONDITION: the text decides, and the member is fine.
-    ['UNAVAILABLE', 'etcdserver: not capable', ...REFUSED],
-    ['FAILED_PRECONDITION', 'etcdserver: not capable', ...REFUSED],
-    // A token that is refused has changed nothing, whatever the call.
-    ['UNAUTHENTICATED', 'etcdserver: invalid auth token', 'login no fine', 'login no fine', 'login no fine'],
-    ['INVALID_ARGUMENT', 'etcdserver: revision of auth store is old', 'login no fine', 'login no fine', 'login no fine'],
-    ['INVALID_ARGUMENT', 'etcdserver: user name is empty', 'login no fine', 'login no fine', 'login no fine'],
-    ['UNKNOWN', 'auth: invalid auth token', 'login no fine', 'login no fine', 'login no fine'],
-    // The answer was too large for us: another attempt brings the same.
-    ['RESOURCE_EXHAUSTED', 'Received message larger than max (8 vs 4)', 'fail no fine', 'fail maybe fine', 'fail maybe fine'],
-    // The server dropped the connection for too many pings.
-    [
-      'RESOURCE_EXHAUSTED',
-      'Bandwidth exhausted or memory limit exceeded',
-      'again no suspect',
-      'again maybe suspect',
-      'fail maybe suspect',
-    ],
-  ];
+    'UNAVAILABLE',
+    'etcdserver: rpc not supported for learner',
+    'again no learner',
+    'again no learner',
+    'again no learner',
+  ],
+  [
+    'FAILED_PRECONDITION',
+    'etcdserver: rpc not supported for learner',
+    'again no learner',
+    'again no learner',
+    'again no learner',
+  ],
+  ['RESOURCE_EXHAUSTED', 'etcdserver: too many requests', 'again no fine', 'again no fine', 'again no fine'],
+  // Refused for good.
+  ['OUT_OF_RANGE', 'etcdserver: mvcc: required revision has been compacted', ...REFUSED],
+  ['RESOURCE_EXHAUSTED', 'etcdserver: mvcc: database space exceeded', ...REFUSED],
+  ['INVALID_ARGUMENT', 'etcdserver: request is too large', ...REFUSED],
+  ['RESOURCE_EXHAUSTED', 'grpc: received message larger than max (2200010 vs. 2097152)', ...REFUSED],
+  // 3.4 and 3.5 say UNAVAILABLE, 3.6 FAILED_PRECONDITION: the text decides, and the member is fine.
+  ['UNAVAILABLE', 'etcdserver: not capable', ...REFUSED],
+  ['FAILED_PRECONDITION', 'etcdserver: not capable', ...REFUSED],
+  // A token that is refused has changed nothing, whatever the call.
+  ['UNAUTHENTICATED', 'etcdserver: invalid auth token', 'login no fine', 'login no fine', 'login no fine'],
+  ['INVALID_ARGUMENT', 'etcdserver: revision of auth store is old', 'login no fine', 'login no fine', 'login no fine'],
+  ['INVALID_ARGUMENT', 'etcdserver: user name is empty', 'login no fine', 'login no fine', 'login no fine'],
+  ['UNKNOWN', 'auth: invalid auth token', 'login no fine', 'login no fine', 'login no fine'],
+  // The answer was too large for us: another attempt brings the same.
+  [
+    'RESOURCE_EXHAUSTED',
+    'Received message larger than max (8 vs 4)',
+    'fail no fine',
+    'fail maybe fine',
+    'fail maybe fine',
+  ],
+  // The server dropped the connection for too many pings.
+  [
+    'RESOURCE_EXHAUSTED',
+    'Bandwidth exhausted or memory limit exceeded',
+    'again no suspect',
+    'again maybe suspect',
+    'fail maybe suspect',
+  ],
+];
 
 function verdicts(callFailure: CallFailure): string[] {
   return KINDS.map((kind) => {

@@ -52,7 +52,9 @@ describe('a login', () => {
     valid.clear();
     await Promise.all(Array.from({ length: 100 }, () => cluster.write()));
     expect(cluster.count(AUTHENTICATE)).toBe(1);
-    expect(cluster.members.flatMap((member) => member.calls).filter(({ path }) => path.endsWith('/Put'))).toHaveLength(200);
+    expect(cluster.members.flatMap((member) => member.calls).filter(({ path }) => path.endsWith('/Put'))).toHaveLength(
+      200,
+    );
     expect(cluster.pool.members.every(({ healthy }) => healthy)).toBe(true);
   });
 

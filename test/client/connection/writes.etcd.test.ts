@@ -11,7 +11,10 @@ import { type FaultRule, GrpcFaultProxy } from '../../support/grpc-fault-proxy.t
 const PUT = '/etcdserverpb.KV/Put';
 const RANGE = '/etcdserverpb.KV/Range';
 
-async function behindProxy(suite: EtcdSuite, test: (etcd: Etcd, proxy: GrpcFaultProxy) => Promise<void>): Promise<void> {
+async function behindProxy(
+  suite: EtcdSuite,
+  test: (etcd: Etcd, proxy: GrpcFaultProxy) => Promise<void>,
+): Promise<void> {
   const target = new URL(suite.cluster.members[0]!.clientUrl).host;
   await using proxy = await GrpcFaultProxy.start({ target });
   await using etcd = new Etcd({ endpoints: proxy.address });

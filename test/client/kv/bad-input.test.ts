@@ -1,13 +1,14 @@
 /** What makes no sense is found before anything is sent, and the error names it. */
 import { describe, expect, it } from 'vitest';
-import { EtcdError, InvalidArgumentError } from '../../../src/client/errors.ts';
+import { type EtcdError, InvalidArgumentError } from '../../../src/client/errors.ts';
 import type { Etcd } from '../../../src/client/etcd.ts';
 import type { Op } from '../../../src/client/kv/txn.ts';
 import type { Revision } from '../../../src/protocol/int64.ts';
 import { FakeMembers } from './fake-member.ts';
 
 type Attempt = (etcd: Etcd) => unknown;
-const puts = (etcd: Etcd, count: number): Op<unknown>[] => Array.from({ length: count }, (_, i) => etcd.op.put(`k${i}`, ''));
+const puts = (etcd: Etcd, count: number): Op<unknown>[] =>
+  Array.from({ length: count }, (_, i) => etcd.op.put(`k${i}`, ''));
 
 const WRONG: [text: string, attempt: Attempt][] = [
   ['the key is empty', (etcd) => etcd.get('')],
@@ -37,7 +38,10 @@ const WRONG: [text: string, attempt: Attempt][] = [
   ['minModRevision x', (etcd) => etcd.range({ all: true }, { minModRevision: 'x' as never })],
   ['maxModRevision 1', (etcd) => etcd.range({ all: true }, { maxModRevision: 1 as never })],
   ['minCreateRevision -2', (etcd) => etcd.range({ all: true }, { minCreateRevision: -2n as Revision })],
-  ['maxCreateRevision 9223372036854775808', (etcd) => etcd.range({ all: true }, { maxCreateRevision: (2n ** 63n) as Revision })],
+  [
+    'maxCreateRevision 9223372036854775808',
+    (etcd) => etcd.range({ all: true }, { maxCreateRevision: (2n ** 63n) as Revision }),
+  ],
   ['pageSize 0', (etcd) => etcd.scan({ all: true }, { pageSize: 0 }).next()],
   ['revision 3', (etcd) => etcd.scan({ all: true }, { revision: 3 as never }).next()],
   ['lease is neither', (etcd) => etcd.put('k', 'v', { lease: 5 as never })],
@@ -68,7 +72,10 @@ describe('bad input', () => {
     for (const coalesce of [{}, { gets: true, puts: true }]) {
       const members = new FakeMembers();
       const etcd = members.client({ coalesce });
-      const error = await (async () => attempt(etcd))().then(() => undefined, (reason: unknown) => reason);
+      const error = await (async () => attempt(etcd))().then(
+        () => undefined,
+        (reason: unknown) => reason,
+      );
       expect(error).toBeInstanceOf(InvalidArgumentError);
       expect(error).toMatchObject({ code: 'invalid-argument', applied: 'no', attempts: 0 });
       expect((error as EtcdError).message).toContain(text);

@@ -94,7 +94,13 @@ describe('number', () => {
     expect(() => number.decode(Buffer.from(text))).toThrow(DecodeError);
   });
 
-  it.each([['12', 12], [' 7\n', 7], ['-1.5e3', -1500], ['.5', 0.5], ['Infinity', Infinity]])('reads "%s"', (text, value) => {
+  it.each([
+    ['12', 12],
+    [' 7\n', 7],
+    ['-1.5e3', -1500],
+    ['.5', 0.5],
+    ['Infinity', Infinity],
+  ])('reads "%s"', (text, value) => {
     expect(number.decode(Buffer.from(text))).toBe(value);
   });
 
@@ -120,7 +126,14 @@ describe('json', () => {
     ['a function', () => CANARY],
     ['a bigint', { secret: CANARY, big: 1n }],
     ['a cycle', circular],
-    ['a toJSON that throws', { toJSON: () => { throw new Error(CANARY); } }],
+    [
+      'a toJSON that throws',
+      {
+        toJSON: () => {
+          throw new Error(CANARY);
+        },
+      },
+    ],
   ])('refuses to write %s, and does not tell the value', (_, value) => {
     const error = caught(() => json().encode(value));
     expect(error).toBeInstanceOf(InvalidArgumentError);
@@ -162,7 +175,9 @@ describe('json', () => {
   it('takes any Standard Schema', () => {
     const codec = json(
       schema<string, number>((value) =>
-        typeof value === 'string' ? { value: value.length } : { issues: [{ message: CANARY, path: [{ key: 'deep' }, 0] }] },
+        typeof value === 'string'
+          ? { value: value.length }
+          : { issues: [{ message: CANARY, path: [{ key: 'deep' }, 0] }] },
       ),
     );
     expectTypeOf(codec).toEqualTypeOf<Codec<number, string>>();
@@ -177,7 +192,11 @@ describe('json', () => {
   });
 
   it('does not let a schema throw its own errors, which may tell the value', () => {
-    const codec = json(schema(() => { throw new Error(CANARY); }));
+    const codec = json(
+      schema(() => {
+        throw new Error(CANARY);
+      }),
+    );
     for (const error of [caught(() => codec.encode(1)), caught(() => codec.decode(Buffer.from('1')))]) {
       expect(allTextOf(error)).not.toContain(CANARY);
     }

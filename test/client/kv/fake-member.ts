@@ -18,6 +18,8 @@ import type {
   RangeRequest,
   RangeResponse,
   TxnRequest,
+  WatchRequest,
+  WatchResponse,
 } from '../../../src/protocol/generated/etcdserverpb.ts';
 import type { KeyValue } from '../../../src/protocol/generated/mvccpb.ts';
 import { GrpcCode } from '../../../src/protocol/status.ts';
@@ -34,7 +36,9 @@ interface Requests {
 }
 
 /** A call as the member saw it. */
-export type SeenCall = { [M in keyof Requests]: { method: M; request: Requests[M]; endpoint: string; timeoutMs: number } }[keyof Requests];
+export type SeenCall = {
+  [M in keyof Requests]: { method: M; request: Requests[M]; endpoint: string; timeoutMs: number };
+}[keyof Requests];
 
 /** Answers a call; throw what {@link refusal} makes to refuse. */
 export type Answer = (call: SeenCall, signal: AbortSignal | undefined) => unknown;
@@ -52,6 +56,9 @@ export class FakeMembers {
   rangeStream: (call: SeenCall) => { messages: readonly unknown[]; end?: TransportError | 'hang' } = () => {
     throw new Error('no script for a range stream');
   };
+  /** Watch streams that are open; every create is granted at `watchRevision`. */
+  readonly watches = new Set<FakeWatch>();
+  watchRevision = 10n;
   /** Streams that were opened, and how many of them were cancelled by the client. */
   streams = { opened: 0, cancelled: 0 };
 
@@ -67,6 +74,14 @@ export class FakeMembers {
   of<M extends keyof Requests>(method: M): Extract<SeenCall, { method: M }>[] {
     return this.calls.filter((call): call is Extract<SeenCall, { method: M }> => call.method === method);
   }
+}
+
+/** A watch stream with one watcher, id 0. */
+export interface FakeWatch {
+  /** The revisions that watchers were asked for from. */
+  readonly from: bigint[];
+  /** Sends a response as soon as the client asks for one. */
+  send(response: Init<WatchResponse>): void;
 }
 
 class FakeTransport implements Transport {
@@ -105,6 +120,7 @@ class FakeTransport implements Transport {
   }
 
   stream<I, O>(method: MethodDescriptor<I, O>, _: StreamOptions, handlers: StreamHandlers<O>): TransportStream<I> {
+    if (method.path.endsWith('/Watch')) return this.#watch(method, handlers);
     const members = this.#members;
     members.streams.opened += 1;
     let queue: unknown[] = [];
@@ -126,7 +142,8 @@ class FakeTransport implements Transport {
         queueMicrotask(() => {
           if (closed) return;
           const message = queue.shift();
-          if (message !== undefined) handlers.onMessage(method.response.decode(method.response.encode(message as Init<O>)));
+          if (message !== undefined)
+            handlers.onMessage(method.response.decode(method.response.encode(message as Init<O>)));
           else if (end !== 'hang') close(end);
         }),
       cancel: () => {
@@ -137,8 +154,45 @@ class FakeTransport implements Transport {
     };
   }
 
+  #watch<I, O>(method: MethodDescriptor<I, O>, handlers: StreamHandlers<O>): TransportStream<I> {
+    const { watches, watchRevision } = this.#members;
+    const queue: Init<WatchResponse>[] = [];
+    let pulls = 0;
+    const pump = (): void => {
+      while (pulls > 0 && queue.length > 0) {
+        pulls -= 1;
+        handlers.onMessage(method.response.decode(method.response.encode(queue.shift() as Init<O>)));
+      }
+    };
+    const watch: FakeWatch = {
+      from: [],
+      send: (response) => {
+        queue.push(response);
+        queueMicrotask(pump);
+      },
+    };
+    watches.add(watch);
+    return {
+      send: (request) => {
+        const { createRequest } = request as Init<WatchRequest>;
+        if (createRequest === undefined) return;
+        watch.from.push(createRequest.startRevision ?? 0n);
+        watch.send({ header: { revision: watchRevision }, created: true });
+      },
+      halfClose: () => {},
+      pull: () => {
+        pulls += 1;
+        queueMicrotask(pump);
+      },
+      cancel: () => {
+        if (watches.delete(watch)) handlers.onClose(refusal(GrpcCode.CANCELLED, 'cancelled by the client').failure);
+      },
+    };
+  }
+
   close(): void {
     this.state = 'closed';
+    this.#members.watches.clear();
   }
 }
 

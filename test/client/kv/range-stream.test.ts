@@ -42,7 +42,8 @@ describe('a scan by RangeStream', () => {
     for (let at = from(call.request.key); at < until && !call.cancelled; at += 50) {
       written += 1;
       const chunk = kvs.slice(at, Math.min(at + 50, until));
-      if (!call.write({ rangeResponse: { kvs: chunk } })) await new Promise((resolve) => call.once('drain', resolve).once('cancelled', resolve));
+      if (!call.write({ rangeResponse: { kvs: chunk } }))
+        await new Promise((resolve) => call.once('drain', resolve).once('cancelled', resolve));
     }
   }
 
@@ -64,10 +65,13 @@ describe('a scan by RangeStream', () => {
       },
     });
     server.addService(definition['etcdserverpb.Maintenance'] as grpc.ServiceDefinition, {
-      status: (_: unknown, reply: grpc.sendUnaryData<unknown>) => reply(null, { header: HEADER, version: '3.7.0', leader: 1n }),
+      status: (_: unknown, reply: grpc.sendUnaryData<unknown>) =>
+        reply(null, { header: HEADER, version: '3.7.0', leader: 1n }),
     });
     port = await new Promise((resolve, reject) => {
-      server.bindAsync('127.0.0.1:0', grpc.ServerCredentials.createInsecure(), (error, bound) => (error ? reject(error) : resolve(bound)));
+      server.bindAsync('127.0.0.1:0', grpc.ServerCredentials.createInsecure(), (error, bound) =>
+        error ? reject(error) : resolve(bound),
+      );
     });
     etcd = new Etcd({ endpoints: [`127.0.0.1:${port}`] });
   });
@@ -99,7 +103,8 @@ describe('a scan by RangeStream', () => {
   });
 
   it('goes on by pages at the same revision when the stream breaks', async () => {
-    script = (call) => void send(call, 777).then(() => call.emit('error', { code: grpc.status.UNAVAILABLE, details: 'gone' }));
+    script = (call) =>
+      void send(call, 777).then(() => call.emit('error', { code: grpc.status.UNAVAILABLE, details: 'gone' }));
     expect(await scan()).toEqual(everything);
     expect(streams).toHaveLength(1);
     expect(ranges[1]?.key.toString()).toBe('k00776\0');

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { AbortError, CompactedError, DeadlineError } from '../../../src/client/errors.ts';
 import type { Etcd } from '../../../src/client/etcd.ts';
@@ -7,7 +8,8 @@ import { VirtualClock } from '../../support/virtual-clock.ts';
 import { FakeMembers, rangesOf, refusal, wireKv } from './fake-member.ts';
 
 const name = (i: number): string => `k${String(i).padStart(4, '0')}`;
-const keys = (count: number, valueBytes = 1) => Array.from({ length: count }, (_, i) => wireKv(name(i), 'x'.repeat(valueBytes)));
+const keys = (count: number, valueBytes = 1) =>
+  Array.from({ length: count }, (_, i) => wireKv(name(i), 'x'.repeat(valueBytes)));
 
 async function scanned(etcd: Etcd, options: ScanOptions = {}): Promise<string[]> {
   const seen: string[] = [];
@@ -79,7 +81,8 @@ describe('a scan by pages', () => {
     const members = holding(keys(150));
     await using etcd = members.client();
     await scanned(etcd, { keysOnly: true, serializable: true });
-    for (const { request } of members.of('Range')) expect(request).toMatchObject({ keysOnly: true, serializable: true });
+    for (const { request } of members.of('Range'))
+      expect(request).toMatchObject({ keysOnly: true, serializable: true });
   });
 
   it('asks the others when a member has not got to the revision of the first page yet', async () => {
@@ -87,20 +90,24 @@ describe('a scan by pages', () => {
     const members = new FakeMembers((call) => {
       if (call.method !== 'Range') throw new Error(call.method);
       const { revision, serializable } = call.request;
-      if (serializable && revision > 0n) throw refusal(GrpcCode.OUT_OF_RANGE, 'etcdserver: mvcc: required revision is a future revision');
+      if (serializable && revision > 0n)
+        throw refusal(GrpcCode.OUT_OF_RANGE, 'etcdserver: mvcc: required revision is a future revision');
       return ranges(call.request);
     });
     await using etcd = members.client();
     expect(await scanned(etcd, { serializable: true })).toHaveLength(150);
     expect(members.of('Range').map(({ request }) => request.serializable)).toEqual([true, true, false]);
     // A revision that nobody was seen to have is another matter.
-    await expect(scanned(etcd, { serializable: true, revision: 1_000n as never })).rejects.toMatchObject({ code: 'future-revision' });
+    await expect(scanned(etcd, { serializable: true, revision: 1_000n as never })).rejects.toMatchObject({
+      code: 'future-revision',
+    });
   });
 
   it('throws a CompactedError when its revision is compacted on the way', async () => {
     const ranges = rangesOf(keys(150));
     const members = new FakeMembers(({ method, request }) => {
-      if (method === 'Range' && request.revision > 0n) throw refusal(GrpcCode.OUT_OF_RANGE, 'etcdserver: mvcc: required revision has been compacted');
+      if (method === 'Range' && request.revision > 0n)
+        throw refusal(GrpcCode.OUT_OF_RANGE, 'etcdserver: mvcc: required revision has been compacted');
       return ranges(request as never);
     });
     await using etcd = members.client();
@@ -126,13 +133,17 @@ describe('a scan of servers with RangeStream', () => {
 
   it('takes the rest as one stream at the same revision', async () => {
     const members = streaming(500);
-    members.rangeStream = () => ({ messages: [chunk(100, 300), { rangeResponse: { header: { revision: 9n } } }, chunk(300, 500)] });
+    members.rangeStream = () => ({
+      messages: [chunk(100, 300), { rangeResponse: { header: { revision: 9n } } }, chunk(300, 500)],
+    });
     await using etcd = members.client();
     expect(await scanned(etcd)).toEqual(all(500));
     expect(members.of('Range')).toHaveLength(1);
-    expect(members.of('RangeStream').map(({ request }) => [Buffer.from(request.key).toString(), request.revision, request.limit])).toEqual([
-      [`${name(99)}\0`, 9n, 0n],
-    ]);
+    expect(
+      members
+        .of('RangeStream')
+        .map(({ request }) => [Buffer.from(request.key).toString(), request.revision, request.limit]),
+    ).toEqual([[`${name(99)}\0`, 9n, 0n]]);
     expect(members.streams).toEqual({ opened: 1, cancelled: 0 });
   });
 
@@ -149,11 +160,13 @@ describe('a scan of servers with RangeStream', () => {
     ['a token that ran out', refusal(GrpcCode.UNAUTHENTICATED, 'etcdserver: invalid auth token')],
     ['a leader that changed', refusal(GrpcCode.UNAVAILABLE, 'etcdserver: leader changed')],
   ])('goes on by pages where it broke off, at the same revision: %s', async (_, end) => {
-    const members = streaming(500);
+    const members = streaming(3_000);
     members.rangeStream = () => ({ messages: [chunk(100, 150)], end });
     await using etcd = members.client();
-    expect(await scanned(etcd)).toEqual(all(500));
+    expect(await scanned(etcd)).toEqual(all(3_000));
+    // What follows are several pages, and no second try.
     expect(members.of('RangeStream')).toHaveLength(1);
+    expect(members.of('Range').length).toBeGreaterThan(3);
     const [, second] = members.of('Range').map(({ request }) => request);
     expect(second).toMatchObject({ revision: 9n });
     expect(Buffer.from(second?.key ?? []).toString()).toBe(`${name(149)}\0`);
@@ -178,10 +191,14 @@ describe('a scan of servers with RangeStream', () => {
     const members = streaming(300);
     const ranges = members.answer;
     members.answer = (call, signal) => {
-      if (call.method === 'Range' && call.request.revision > 0n) throw refusal(GrpcCode.OUT_OF_RANGE, 'etcdserver: mvcc: required revision has been compacted');
+      if (call.method === 'Range' && call.request.revision > 0n)
+        throw refusal(GrpcCode.OUT_OF_RANGE, 'etcdserver: mvcc: required revision has been compacted');
       return ranges(call, signal);
     };
-    members.rangeStream = () => ({ messages: [], end: refusal(GrpcCode.OUT_OF_RANGE, 'etcdserver: mvcc: required revision has been compacted') });
+    members.rangeStream = () => ({
+      messages: [],
+      end: refusal(GrpcCode.OUT_OF_RANGE, 'etcdserver: mvcc: required revision has been compacted'),
+    });
     await using etcd = members.client();
     await expect(scanned(etcd)).rejects.toThrow(CompactedError);
   });
@@ -200,7 +217,10 @@ describe('a scan of servers with RangeStream', () => {
     members.rangeStream = () => ({ messages: [], end: 'hang' });
     const etcd = members.client({ clock });
     const abort = new AbortController();
-    const outcome = scanned(etcd, { signal: abort.signal }).then(() => undefined, (reason: unknown) => reason);
+    const outcome = scanned(etcd, { signal: abort.signal }).then(
+      () => undefined,
+      (reason: unknown) => reason,
+    );
     await clock.settle();
     abort.abort('why');
     await clock.settle();
@@ -209,6 +229,15 @@ describe('a scan of servers with RangeStream', () => {
     expect(members.streams).toEqual({ opened: 1, cancelled: 1 });
     expect(clock.pending.foreground).toBe(0);
     await etcd.close();
+  });
+
+  it('takes its listener off the signal', async () => {
+    const members = streaming(300);
+    members.rangeStream = () => ({ messages: [chunk(100, 300)] });
+    await using etcd = members.client();
+    const { signal } = new AbortController();
+    expect(await scanned(etcd, { signal })).toEqual(all(300));
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
   });
 
   it('does not stream while any member is too old', async () => {
@@ -222,11 +251,18 @@ describe('a scan of servers with RangeStream', () => {
   it('bounds each page by timeoutMs', async () => {
     const clock = new VirtualClock();
     const members = holding(keys(300));
-    members.answer = () => { throw refusal(GrpcCode.UNAVAILABLE, 'gone'); };
+    members.answer = () => {
+      throw refusal(GrpcCode.UNAVAILABLE, 'gone');
+    };
     const etcd = members.client({ clock });
-    const outcome = scanned(etcd, { timeoutMs: 300 }).then(() => undefined, (reason: unknown) => reason);
+    const outcome = scanned(etcd, { timeoutMs: 300 }).then(
+      () => undefined,
+      (reason: unknown) => reason,
+    );
     await clock.advance(60_000);
-    expect(await outcome).toSatisfy((error) => error instanceof DeadlineError || (error as { code: string }).code === 'unavailable');
+    expect(await outcome).toSatisfy(
+      (error) => error instanceof DeadlineError || (error as { code: string }).code === 'unavailable',
+    );
     await etcd.close();
   });
 });

@@ -10,7 +10,10 @@ const bytes = fc
   .map((list) => Uint8Array.from(list));
 const key = bytes.filter(({ length }) => length > 0);
 /** As a Buffer, whose `slice` is a view and not a copy. */
-const prefix = fc.oneof(bytes, bytes.map((list) => Buffer.from(list)));
+const prefix = fc.oneof(
+  bytes,
+  bytes.map((list) => Buffer.from(list)),
+);
 
 function startsWith(whole: Uint8Array, start: Uint8Array): boolean {
   return Buffer.compare(whole.subarray(0, start.length), start) === 0 && whole.length >= start.length;
@@ -18,7 +21,8 @@ function startsWith(whole: Uint8Array, start: Uint8Array): boolean {
 
 /** What the range of a target ought to hold, said of keys relative to the keyspace. */
 function holds(target: Target, relative: Uint8Array): boolean {
-  if (typeof target === 'string' || target instanceof Uint8Array) return Buffer.compare(relative, target as Uint8Array) === 0;
+  if (typeof target === 'string' || target instanceof Uint8Array)
+    return Buffer.compare(relative, target as Uint8Array) === 0;
   if ('prefix' in target) return startsWith(relative, target.prefix as Uint8Array);
   if ('all' in target) return true;
   const { from, to } = target as { from: Uint8Array; to?: Uint8Array };
@@ -30,7 +34,12 @@ const target: fc.Arbitrary<Target> = fc.oneof(
   bytes.map((prefix) => ({ prefix })),
   fc.constant({ all: true } as const),
   bytes.map((from) => ({ from })),
-  fc.tuple(bytes, key.filter((to) => !(to.length === 1 && to[0] === 0))).map(([from, to]) => ({ from, to })),
+  fc
+    .tuple(
+      bytes,
+      key.filter((to) => !(to.length === 1 && to[0] === 0)),
+    )
+    .map(([from, to]) => ({ from, to })),
 );
 
 describe('toByteRange', () => {

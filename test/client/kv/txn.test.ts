@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, expectTypeOf, it } from 'vitest';
-import type { Etcd } from '../../../src/client/etcd.ts';
 import { EtcdError, InvalidArgumentError, UnavailableError } from '../../../src/client/errors.ts';
+import type { Etcd } from '../../../src/client/etcd.ts';
 import { json, number } from '../../../src/client/kv/codec.ts';
 import type { KeyValue } from '../../../src/client/kv/key-value.ts';
 import type { DeleteResult, PutResult, RangeResult } from '../../../src/client/kv/results.ts';
@@ -22,10 +22,16 @@ describe('checkTxn', () => {
     const { compare = [], success = [], failure = [] } = request;
     const used = Math.max(compare.length, success.length, failure.length);
     if (used > budget) return false;
-    return [...success, ...failure].every(({ requestTxn }) => requestTxn === undefined || fits(requestTxn, budget - used));
+    return [...success, ...failure].every(
+      ({ requestTxn }) => requestTxn === undefined || fits(requestTxn, budget - used),
+    );
   }
   const { txn } = fc.letrec<{ txn: Init<TxnRequest>; op: Init<RequestOp> }>((tie) => ({
-    op: fc.oneof({ depthSize: 'small' }, fc.constant(range), tie('txn').map((requestTxn) => ({ requestTxn }))),
+    op: fc.oneof(
+      { depthSize: 'small' },
+      fc.constant(range),
+      tie('txn').map((requestTxn) => ({ requestTxn })),
+    ),
     txn: fc.record({
       compare: fc.array(fc.constant({ key }), { maxLength: 4 }),
       success: fc.array(tie('op'), { maxLength: 4 }),
@@ -54,7 +60,9 @@ describe('checkTxn', () => {
 
   it('finds a key that is written twice, in a list at any depth', () => {
     expect(() => checkTxn({ success: [put('a'), put('b'), put('a')] }, 128)).toThrow(/same key twice/);
-    expect(() => checkTxn({ failure: [{ requestTxn: { success: [put('a'), put('a')] } }] }, 128)).toThrow(/same key twice/);
+    expect(() => checkTxn({ failure: [{ requestTxn: { success: [put('a'), put('a')] } }] }, 128)).toThrow(
+      /same key twice/,
+    );
     checkTxn({ success: [put('a')], failure: [put('a')] }, 128);
     checkTxn({ success: [put('a\0'), put('a')] }, 128);
   });
@@ -67,7 +75,11 @@ describe('txnTraits', () => {
     ['a put', { success: [put('a')] }, 'write'],
     ['a put in else', { success: [range], failure: [put('a')] }, 'write'],
     ['a delete', { success: [{ requestDeleteRange: { key } }] }, 'write'],
-    ['a nested transaction of reads, which a server proposes like a write', { success: [{ requestTxn: { success: [range] } }] }, 'write'],
+    [
+      'a nested transaction of reads, which a server proposes like a write',
+      { success: [{ requestTxn: { success: [range] } }] },
+      'write',
+    ],
   ])('%s', (_, request, kind) => {
     expect(txnTraits(request)).toEqual({ kind });
   });
@@ -82,7 +94,11 @@ describe('linearizableTxn', () => {
   });
 
   it('does not show the read it added', async () => {
-    const members = new FakeMembers(() => ({ header: { revision: 7n }, succeeded: true, responses: [{ responseRange: {} }] }));
+    const members = new FakeMembers(() => ({
+      header: { revision: 7n },
+      succeeded: true,
+      responses: [{ responseRange: {} }],
+    }));
     const etcd = members.client();
     const result = await etcd.txn({ if: [etcd.key('k').exists] });
     expect(members.of('Txn')[0]?.request.success).toHaveLength(1);
@@ -99,7 +115,10 @@ describe('retries', () => {
       return { succeeded: true, header: { revision: 7n }, responses: [{ responseRange: {} }] };
     });
     const etcd = members.client({ retry: { initialMs: 1, maxMs: 1 } });
-    const error = await attempt(etcd).then(() => undefined, (reason: unknown) => reason);
+    const error = await attempt(etcd).then(
+      () => undefined,
+      (reason: unknown) => reason,
+    );
     await etcd.close();
     return { error, sent: members.calls.length };
   }
@@ -154,7 +173,11 @@ describe('results', () => {
 
   it('rejects an answer that does not fit, with a typed error', async () => {
     for (const coalesce of [{}, { gets: true, puts: true }]) {
-      const members = new FakeMembers(() => ({ succeeded: true, header: { revision: 7n }, responses: [{ responseRange: { kvs: [wireKv('a')] } }] }));
+      const members = new FakeMembers(() => ({
+        succeeded: true,
+        header: { revision: 7n },
+        responses: [{ responseRange: { kvs: [wireKv('a')] } }],
+      }));
       const etcd = members.client({ coalesce });
       const wrong = [
         etcd.txn({ then: [etcd.op.get('a'), etcd.op.get('b')] }),

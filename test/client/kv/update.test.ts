@@ -7,7 +7,11 @@ import { FakeMembers, refusal, wireKv } from './fake-member.ts';
 
 /** A counter that somebody else always changes first. */
 const contended = (): FakeMembers =>
-  new FakeMembers(() => ({ succeeded: false, header: { revision: 9n }, responses: [{ responseRange: { kvs: [wireKv('k', '41')] } }] }));
+  new FakeMembers(() => ({
+    succeeded: false,
+    header: { revision: 9n },
+    responses: [{ responseRange: { kvs: [wireKv('k', '41')] } }],
+  }));
 
 describe('increment', () => {
   it('guesses that the key is not there, and else needs one round more', async () => {
@@ -33,7 +37,10 @@ describe('increment', () => {
     const clock = new VirtualClock();
     const members = contended();
     const etcd = members.client({ clock });
-    const outcome = etcd.increment('k', { maxConflicts: 3 }).then(() => undefined, (reason: unknown) => reason);
+    const outcome = etcd.increment('k', { maxConflicts: 3 }).then(
+      () => undefined,
+      (reason: unknown) => reason,
+    );
     await clock.advance(4_000);
     const error = await outcome;
     expect(error).toBeInstanceOf(EtcdError);
@@ -47,12 +54,18 @@ describe('increment', () => {
   it('keeps to its deadline over all rounds, and to its signal', async () => {
     const clock = new VirtualClock();
     const etcd = contended().client({ clock });
-    const late = etcd.increment('k', { timeoutMs: 50, maxConflicts: 1_000 }).then(() => undefined, (reason: unknown) => reason);
+    const late = etcd.increment('k', { timeoutMs: 50, maxConflicts: 1_000 }).then(
+      () => undefined,
+      (reason: unknown) => reason,
+    );
     await clock.advance(1_000);
     expect(await late).toBeInstanceOf(DeadlineError);
     expect(await late).toMatchObject({ applied: 'no' });
     const abort = new AbortController();
-    const aborted = etcd.increment('k', { signal: abort.signal }).then(() => undefined, (reason: unknown) => reason);
+    const aborted = etcd.increment('k', { signal: abort.signal }).then(
+      () => undefined,
+      (reason: unknown) => reason,
+    );
     await clock.advance(10);
     abort.abort();
     await clock.settle();
@@ -61,7 +74,10 @@ describe('increment', () => {
   });
 
   it.each(['', 'abc', '1.5', '0x1', ' 1', '1n'])('does not count on "%s"', async (value) => {
-    const members = new FakeMembers(() => ({ succeeded: false, responses: [{ responseRange: { kvs: [wireKv('k', value)] } }] }));
+    const members = new FakeMembers(() => ({
+      succeeded: false,
+      responses: [{ responseRange: { kvs: [wireKv('k', value)] } }],
+    }));
     await using etcd = members.client();
     await expect(etcd.increment('k')).rejects.toThrow(DecodeError);
     expect(members.calls).toHaveLength(1);

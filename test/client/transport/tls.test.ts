@@ -99,7 +99,11 @@ describe('a TLS connection', () => {
         { ca },
         /^(tls|refused|protocol): /,
       ],
-      [{ ...sound, minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' }, { ca }, /^tls: .*(protocol|version)/],
+      [
+        { ...sound, minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' },
+        { ca },
+        /^tls: .*(protocol|version)/,
+      ],
     ];
     for (const [serverOptions, clientOptions, reason] of cases) {
       await using server = await TlsServer.start(serverOptions);
@@ -113,9 +117,7 @@ describe('a TLS connection', () => {
     const { cert, key } = await authority.client('alice');
     expect(await connect(server.address, { ca, cert, key })).toBe('ready');
     const other = await stranger.client('mallory');
-    expect(await connect(server.address, { ca, cert: other.cert, key: other.key })).toMatch(
-      /client's certificate/,
-    );
+    expect(await connect(server.address, { ca, cert: other.cert, key: other.key })).toMatch(/client's certificate/);
   });
 
   it('checks every server anew: no session is resumed', async () => {
@@ -171,7 +173,9 @@ describe('a TLS connection', () => {
   it('says which file it cannot read, and what is wrong with a key, without quoting it', async () => {
     const { cert } = await authority.client('a');
     const { key } = await authority.client('b');
-    expect(await connect('127.0.0.1:1', { ca: { path: '/nowhere/ca.pem' } })).toMatch(/^tls: cannot read the CA file: ENOENT/);
+    expect(await connect('127.0.0.1:1', { ca: { path: '/nowhere/ca.pem' } })).toMatch(
+      /^tls: cannot read the CA file: ENOENT/,
+    );
     expect(await connect('127.0.0.1:1', { cert, key })).toMatch(/^tls: the TLS options cannot be used: .*mismatch/);
     const garbage = await connect('127.0.0.1:1', { cert, key: 'CANARY-KEY' });
     expect(garbage).toMatch(/^tls: the TLS options cannot be used: /);

@@ -20,7 +20,12 @@ const ways: Record<string, () => Promise<void>> = {
   async inFlight() {
     const etcd = new Etcd({ endpoints: endpoint });
     await etcd.get('exit');
-    const calls = Array.from({ length: 50 }, () => etcd.put('exit', 'v').then(() => {}, () => {}));
+    const calls = Array.from({ length: 50 }, () =>
+      etcd.put('exit', 'v').then(
+        () => {},
+        () => {},
+      ),
+    );
     await etcd.close();
     await Promise.all(calls);
   },
