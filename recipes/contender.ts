@@ -22,8 +22,8 @@
 
 import {
   AbortError,
-  type Compare,
   CompactedError,
+  type Compare,
   type ErrorCode,
   EtcdError,
   type KeyValue,
@@ -44,7 +44,7 @@ export interface EnterOptions {
   /** The prefix of the queue's keys. */
   readonly prefix: string;
   /** What the key holds. Default: who we are. */
-  readonly value?: string | undefined;
+  readonly value?: string | Uint8Array | undefined;
   /** Ends the try. */
   readonly signal?: AbortSignal | undefined;
   /** Further conditions for entering at all. */
@@ -120,9 +120,10 @@ export class Contender {
     const key = participantKey(options.prefix, session.id);
     const look = options.look(key);
     const put = etcd.op.put(key, options.value ?? ownerText(session.owner), { lease: session.lease });
+    const then: readonly Op<unknown>[] = [put, ...(options.also ?? []), look];
     const spec = {
       if: [etcd.key(key).missing, ...(options.if ?? [])],
-      then: [put, look],
+      then,
       else: [etcd.op.get(key), look],
     } as const;
     let ambiguous = false;
@@ -131,7 +132,7 @@ export class Contender {
         const done = await etcd.txn(spec, { signal: options.signal });
         if (done.succeeded) {
           const contender = new Contender(session, key, done.revision, ambiguous);
-          return { entered: true, contender, seen: done.results[1] };
+          return { entered: true, contender, seen: done.results.at(-1) as RangeResult<string> };
         }
         const [own, seen] = done.results;
         // An earlier try was applied after all. What it saw went with its answer.
@@ -220,6 +221,13 @@ export class Contender {
     this.#left ??= removeForGood(this.session, this.key, this.#ambiguous);
     return this.#left;
   }
+
+  /** Says that a transaction of ours has deleted the key, at `revision`: there is nothing to leave any more. */
+  left(revision: Revision): void {
+    if (this.#left !== undefined) return;
+    this.#left = Promise.resolve('deleted');
+    if (this.#ambiguous) void guardAgainstStraggler(this.session, this.key, (revision + 1n) as Revision);
+  }
 }
 
 /** Whether a failure may be gone at the next try. */
@@ -287,7 +295,7 @@ async function guardAgainstStraggler(session: Session, key: string, from: Revisi
 }
 
 /** Waits between two tries: longer from try to try, and never past the signal or the session's end. */
-async function pause(session: Session, tries: number, signal: AbortSignal | undefined): Promise<void> {
+export async function pause(session: Session, tries: number, signal: AbortSignal | undefined): Promise<void> {
   const bound = Math.min(RETRY_MS.max, RETRY_MS.first * 2 ** Math.min(tries, 16));
   const delayMs = bound * (0.5 + session.etcd.random() / 2);
   await new Promise<void>((resolve) => {
@@ -322,7 +330,12 @@ export function untilDeleted(
   from: Revision,
   signal: AbortSignal,
 ): Promise<void> {
-  return untilChanged(session, targets.map((target) => ({ target, only: 'delete' })), from, signal);
+  return untilChanged(
+    session,
+    targets.map((target) => ({ target, only: 'delete' })),
+    from,
+    signal,
+  );
 }
 
 /** Like {@link untilDeleted}, for whichever kind of change. */

@@ -7,7 +7,14 @@
 import type { Owner } from './names.ts';
 
 /** What kind of failure of a recipe. */
-export type RecipeErrorCode = 'held-by-another' | 'lost' | 'session-lost' | 'wait-timeout' | 'released' | 'unknown-outcome';
+export type RecipeErrorCode =
+  | 'held-by-another'
+  | 'lost'
+  | 'session-lost'
+  | 'wait-timeout'
+  | 'released'
+  | 'unknown-outcome'
+  | 'conflict';
 
 /** A failure of a recipe; failures of calls stay EtcdErrors. */
 export class RecipeError extends Error {
@@ -36,6 +43,8 @@ export type LossReason =
   | 'session'
   /** Its key was deleted or replaced: by an operator, or by a lease revoked behind our back. */
   | 'key-gone'
+  /** It was held for a certain time only, and that is over. */
+  | 'expired'
   /** It was released by its holder. */
   | 'released';
 
@@ -52,6 +61,7 @@ export class LostError extends RecipeError {
 const REASONS: Record<LossReason, string> = {
   session: 'its session is lost',
   'key-gone': 'its key is gone',
+  expired: 'its time is over',
   released: 'it was released',
 };
 

@@ -11,8 +11,8 @@
 
 import {
   type CallOptions,
-  checkedSignal,
   type Compare,
+  checkedSignal,
   type Op,
   type Revision,
   type TxnResult,
@@ -168,4 +168,21 @@ export class Held implements AsyncDisposable {
     this.#lost = lost;
     this.#signal.abort(lost);
   }
+}
+
+/**
+ * Does some work under what is held, and gives it up when the work is done.
+ *
+ * @throws what `work` throws; LostError when it was lost before the work was done.
+ */
+export async function runHeld<T>(held: Held, work: () => Promise<T>): Promise<T> {
+  let result: T;
+  try {
+    result = await held.during(work);
+  } catch (error) {
+    await held[Symbol.asyncDispose]();
+    throw error;
+  }
+  await held.release();
+  return result;
 }

@@ -15,7 +15,7 @@
 
 import { CompactedError, type LiveLease, type Revision } from '../src/index.ts';
 import { type Contender, mayPass, type Removal } from './contender.ts';
-import { LostError, type LossReason } from './errors.ts';
+import { type LossReason, LostError } from './errors.ts';
 import type { Session, SessionUser } from './session.ts';
 import { patiently, sessionEnd } from './waiting.ts';
 

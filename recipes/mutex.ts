@@ -34,8 +34,8 @@ import {
   type Revision,
 } from '../src/index.ts';
 import { Contender } from './contender.ts';
-import { Held, type HoldingOptions } from './held.ts';
-import { isParticipant, ownerText, type Owner, parseOwner, recipePrefix } from './names.ts';
+import { Held, type HoldingOptions, runHeld } from './held.ts';
+import { isParticipant, type Owner, ownerText, parseOwner, recipePrefix } from './names.ts';
 import { heldHere, holdingHere } from './reentrance.ts';
 import { LISTENS, type ReleaseRequest, requestReader, withRequest } from './release-requests.ts';
 import type { Session } from './session.ts';
@@ -136,19 +136,21 @@ export class Mutex {
     if (again !== undefined) return again;
     using wait = waiting(this.#session, options);
     const look = (): Op<RangeResult<string>> => this.#session.etcd.op.range({ prefix: this.#prefix }, NEWEST_TWO);
-    return await this.#settle(wait, options, async (keep) => {
+    const lock = await this.#settle(wait, options, async (keep) => {
       const entry = await Contender.enter(this.#session, {
         prefix: this.#prefix,
         value: this.#value(options),
         signal: wait.signal,
         look,
       });
-      if (!entry.entered) throw new TypeError('a mutex has no condition of entry');
+      if (!entry.entered) throw new TypeError(NO_CONDITION);
       keep(entry.contender);
       const turn = { prefix: this.#prefix, blocks: this.#isContender };
       await untilTurn(entry.contender, turn, entry.seen, wait.signal);
       return entry.contender;
     });
+    if (lock === undefined) throw new TypeError(NO_CONDITION);
+    return lock;
   }
 
   /**
@@ -188,17 +190,7 @@ export class Mutex {
   async run<T>(work: (lock: Held, signal: AbortSignal) => Promise<T>, options: AcquireOptions = {}): Promise<T> {
     const lock = await this.acquire(options);
     const inside = (): Promise<T> => work(lock, lock.signal);
-    let result: T;
-    try {
-      result = await lock.during(
-        this.#reentrant ? () => holdingHere(this.#session, this.#prefix, lock, inside) : inside,
-      );
-    } catch (error) {
-      await lock[Symbol.asyncDispose]();
-      throw error;
-    }
-    await lock.release();
-    return result;
+    return runHeld(lock, this.#reentrant ? () => holdingHere(this.#session, this.#prefix, lock, inside) : inside);
   }
 
   /** Who holds the lock, first, and who waits for it, in order. */
@@ -213,7 +205,9 @@ export class Mutex {
    *
    * @throws EtcdError with `applied: 'maybe'` when no answer came; asking twice does no harm.
    */
-  async requestRelease(options: CallOptions & { readonly reason?: string | undefined } = {}): Promise<ReleaseRequestResult> {
+  async requestRelease(
+    options: CallOptions & { readonly reason?: string | undefined } = {},
+  ): Promise<ReleaseRequestResult> {
     const { reason, ...call } = options;
     const { etcd, owner } = this.#session;
     for (;;) {
@@ -228,19 +222,20 @@ export class Mutex {
   }
 
   /** Gets a place by `take`, and makes the lock out of it; whatever fails, the place that was kept goes. */
-  async #settle<C extends Contender | undefined>(
+  async #settle(
     wait: Wait,
     options: AcquireOptions,
-    take: (keep: (contender: Contender) => void) => Promise<C>,
-  ): Promise<C extends Contender ? Held : Held | undefined> {
+    take: (keep: (contender: Contender) => void) => Promise<Contender | undefined>,
+  ): Promise<Held | undefined> {
     let kept: Contender | undefined;
     let lease: LiveLease | undefined;
     try {
-      const contender = await take((contender) => {
-        kept = contender;
+      const contender = await take((place) => {
+        kept = place;
       });
-      lease = contender && (await this.#outliveSession(contender, wait.signal));
-      return (contender && this.#held(contender, { lease }, options)) as C extends Contender ? Held : Held | undefined;
+      if (contender === undefined) return undefined;
+      lease = await this.#outliveSession(contender, wait.signal);
+      return this.#held(contender, { lease }, options);
     } catch (error) {
       if (kept !== undefined) await wait.patiently(kept.leave());
       void lease?.[Symbol.asyncDispose]();
@@ -292,6 +287,8 @@ export class Mutex {
 
   readonly #isContender = (kv: KeyValue<string>): boolean => isParticipant(kv, this.#prefix);
 }
+
+const NO_CONDITION = 'a mutex has no condition of entry';
 
 function toContender(kv: KeyValue<string>): MutexContender {
   return { key: kv.key, token: kv.createRevision, owner: parseOwner(kv.value) };

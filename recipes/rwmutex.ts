@@ -30,7 +30,8 @@
 
 import type { CallOptions, KeyValue, Revision } from '../src/index.ts';
 import { Contender } from './contender.ts';
-import { Held } from './held.ts';
+import { LostError } from './errors.ts';
+import { Held, runHeld } from './held.ts';
 import { isParticipant, type Owner, ownerText, parseOwner, recipePrefix } from './names.ts';
 import type { Session } from './session.ts';
 import { tryEnter } from './try-enter.ts';
@@ -74,11 +75,12 @@ export class WriteLock extends Held {
     try {
       await contender.whileHeld([etcd.op.put(this.key, value, { ignoreLease: true })], options.signal);
     } catch (error) {
+      if (error instanceof LostError) holding.lose(error.reason, error.cause);
       this.assertHeld();
       throw error;
     }
     // The reader's handle first: the key goes with the last one.
-    const reader = new Held(holding.name.replace(WRITE_NAME, READ_NAME), holding);
+    const reader = new Held(this.name.replace(WRITE_NAME, READ_NAME), holding);
     await this.release();
     return reader;
   }
@@ -118,32 +120,34 @@ export class RWMutex {
    * try is left then.
    */
   acquireRead(options: WaitOptions = {}): Promise<Held> {
-    return this.#acquire('read', options);
+    return this.#acquire('read', Held, options);
   }
 
   /** Waits until nobody is ahead, and is the writer. @throws like {@link RWMutex.acquireRead}. */
   acquireWrite(options: WaitOptions = {}): Promise<WriteLock> {
-    return this.#acquire('write', options);
+    return this.#acquire('write', WriteLock, options);
   }
 
   /** Joins the readers if no writer holds the lock or waits for it; says who does otherwise. */
   tryAcquireRead(options: WaitOptions = {}): Promise<TryResult<Held>> {
-    return this.#tryAcquire('read', options);
+    return this.#tryAcquire('read', Held, options);
   }
 
   /** Is the writer if nobody holds the lock or waits for it; says who does otherwise. */
   tryAcquireWrite(options: WaitOptions = {}): Promise<TryResult<WriteLock>> {
-    return this.#tryAcquire('write', options);
+    return this.#tryAcquire('write', WriteLock, options);
   }
 
   /** Runs something as a reader. @throws what `work` throws; LostError when the lock was lost before it was done. */
-  runRead<T>(work: (lock: Held, signal: AbortSignal) => Promise<T>, options: WaitOptions = {}): Promise<T> {
-    return run(this.acquireRead(options), work);
+  async runRead<T>(work: (lock: Held, signal: AbortSignal) => Promise<T>, options: WaitOptions = {}): Promise<T> {
+    const lock = await this.acquireRead(options);
+    return runHeld(lock, () => work(lock, lock.signal));
   }
 
   /** Runs something as the writer. @throws what `work` throws; LostError when the lock was lost before it was done. */
-  runWrite<T>(work: (lock: WriteLock, signal: AbortSignal) => Promise<T>, options: WaitOptions = {}): Promise<T> {
-    return run(this.acquireWrite(options), work);
+  async runWrite<T>(work: (lock: WriteLock, signal: AbortSignal) => Promise<T>, options: WaitOptions = {}): Promise<T> {
+    const lock = await this.acquireWrite(options);
+    return runHeld(lock, () => work(lock, lock.signal));
   }
 
   /** Who holds the lock and who waits for it, in the order of their coming. */
@@ -153,7 +157,7 @@ export class RWMutex {
     return kvs.filter(this.#isContender).map((kv) => this.#toContender(kv));
   }
 
-  async #acquire(mode: RWMode, options: WaitOptions): Promise<WriteLock> {
+  async #acquire<Lock>(mode: RWMode, Handle: HandleOf<Lock>, options: WaitOptions): Promise<Lock> {
     using wait = waiting(this.#session, options);
     const what = this.#title(mode);
     const { prefix, queue, blocks } = this.#rule(mode);
@@ -169,14 +173,14 @@ export class RWMutex {
       // A reader is let in by a downgrade too, which is a put.
       const on = mode === 'read' ? 'any' : 'delete';
       await untilTurn(contender, { prefix: queue, blocks, on }, entry.seen, wait.signal);
-      return lockOf(mode, what, contender);
+      return new Handle(what, contender);
     } catch (error) {
       if (contender !== undefined) await wait.patiently(contender.leave());
       throw wait.reason(what, error);
     }
   }
 
-  async #tryAcquire(mode: RWMode, options: WaitOptions): Promise<TryResult<WriteLock>> {
+  async #tryAcquire<Lock>(mode: RWMode, Handle: HandleOf<Lock>, options: WaitOptions): Promise<TryResult<Lock>> {
     using wait = waiting(this.#session, options);
     const what = this.#title(mode);
     let contender: Contender | undefined;
@@ -184,7 +188,7 @@ export class RWMutex {
       const entry = await tryEnter(this.#session, { ...this.#rule(mode), signal: wait.signal });
       if (!entry.entered) return { acquired: false, holder: this.#toContender(entry.holder) };
       contender = entry.contender;
-      return { acquired: true, lock: lockOf(mode, what, contender) };
+      return { acquired: true, lock: new Handle(what, contender) };
     } catch (error) {
       if (contender !== undefined) await wait.patiently(contender.leave());
       throw wait.reason(what, error);
@@ -214,26 +218,7 @@ export class RWMutex {
     isParticipant(kv, this.#writers) || isParticipant(kv, `${this.#prefix}read/`);
 }
 
-function lockOf(mode: RWMode, what: string, contender: Contender): WriteLock {
-  // A reader's handle has no downgrade; its type does not either.
-  return mode === 'write' ? new WriteLock(what, contender) : (new Held(what, contender) as WriteLock);
-}
-
-async function run<Lock extends Held, T>(
-  acquiring: Promise<Lock>,
-  work: (lock: Lock, signal: AbortSignal) => Promise<T>,
-): Promise<T> {
-  const lock = await acquiring;
-  let result: T;
-  try {
-    result = await lock.during(() => work(lock, lock.signal));
-  } catch (error) {
-    await lock[Symbol.asyncDispose]();
-    throw error;
-  }
-  await lock.release();
-  return result;
-}
+type HandleOf<Lock> = new (name: string, contender: Contender) => Lock;
 
 function isDowngraded(value: string): boolean {
   try {

@@ -10,14 +10,7 @@
  * @module
  */
 
-import {
-  type CallOptions,
-  type Clock,
-  type Etcd,
-  type LeaseId,
-  LeaseLostError,
-  type LiveLease,
-} from '../src/index.ts';
+import { type CallOptions, type Clock, type Etcd, type LeaseId, LeaseLostError, type LiveLease } from '../src/index.ts';
 import { patiently } from './waiting.ts';
 
 /** How to open a session. */

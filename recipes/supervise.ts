@@ -87,7 +87,8 @@ function isLeaseLost(error: unknown): boolean {
   return (error as { readonly code?: unknown } | null)?.code === 'lease-lost';
 }
 
-function elapsed(clock: Clock, delayMs: number, signal: AbortSignal | undefined): Promise<void> {
+/** Waits for a time, or until the signal fires. */
+export function elapsed(clock: Clock, delayMs: number, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve) => {
     const timer = clock.after(delayMs, done);
     signal?.addEventListener('abort', done, { once: true });

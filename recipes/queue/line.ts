@@ -13,7 +13,14 @@
  * @module
  */
 
-import { CompactedError, type Keyspace, type Revision, type Target, type WatchEvent } from '../../src/index.ts';
+import {
+  AbortError,
+  CompactedError,
+  type Keyspace,
+  type Revision,
+  type Target,
+  type WatchEvent,
+} from '../../src/index.ts';
 import { Contender } from '../contender.ts';
 import { UnknownOutcomeError } from '../errors.ts';
 import { isParticipant } from '../names.ts';
@@ -27,17 +34,21 @@ export interface Awaited {
   readonly target: Target;
   /** From which revision on. */
   readonly from: Revision;
-  /** When to look again even if nothing is put, in milliseconds. Default: never. */
-  readonly dueInMs?: number | undefined;
+  /** How long until it is time to look again even if nothing is put, in milliseconds, as of now. Default: never. */
+  readonly dueInMs?: (() => number) | undefined;
 }
 
 /** A try to take something: it was taken, or what to wait for. */
-export type Attempted<R> = { readonly taken: R; readonly revision: Revision } | { readonly awaited: Awaited };
+export type Attempted<R> =
+  | { readonly taken: R; readonly revision: Revision }
+  | {
+      readonly awaited: Awaited;
+      /** Whether there was something, and others were quicker or come first. */
+      readonly contended: boolean;
+    };
 
 /** How to take something out of a queue of `V`. */
 export interface Taking<R, V> {
-  /** What is taken, for messages. */
-  readonly what: string;
   /** Where those in line have their keys. */
   readonly waiters: string;
   /** Where items are put. */
@@ -63,21 +74,33 @@ export async function takeInTurn<R, V>(session: Session, wait: Wait, taking: Tak
     });
     if (!entry.entered) throw new TypeError('the line has no condition of entry');
     place = entry.contender;
-    const turn = { prefix: taking.waiters, blocks: (kv: Parameters<typeof isParticipant>[0]) => isParticipant(kv, taking.waiters) };
+    const turn = {
+      prefix: taking.waiters,
+      blocks: (kv: Parameters<typeof isParticipant>[0]) => isParticipant(kv, taking.waiters),
+    };
     await untilTurn(place, turn, entry.seen, wait.signal);
+    // Those ahead may have left items, or have taken what was seen.
+    const wasFirst = entry.seen?.kvs.every(({ key }) => key === entry.contender.key);
+    if (!wasFirst || attempted.contended) attempted = await taking.attempt(place, undefined);
     let hint: WatchEvent<V> | undefined;
     for (;;) {
+      if ('taken' in attempted) {
+        place.left(attempted.revision);
+        return attempted.taken;
+      }
       // Whatever was put since the last look is told by the watch, so nothing is looked at twice.
       hint = await untilAwaited(session, taking.items, attempted.awaited, place, wait.signal);
       attempted = await taking.attempt(place, hint);
-      if (!('taken' in attempted)) continue;
-      place.left(attempted.revision);
-      return attempted.taken;
     }
   } catch (error) {
     if (place !== undefined) await wait.patiently(place.leave());
-    throw error instanceof UnknownOutcomeError ? error : wait.reason(taking.what, error);
+    throw error;
   }
+}
+
+/** The error of a wait that has failed: one whose outcome is unknown stays that, whatever ended the wait. */
+export function failure(wait: Wait, what: string, error: unknown): unknown {
+  return error instanceof UnknownOutcomeError ? error : wait.reason(what, error);
 }
 
 /**
@@ -94,7 +117,7 @@ export async function untilAwaited<V>(
   signal: AbortSignal,
 ): Promise<WatchEvent<V> | undefined> {
   const puts = items.watch(target, { from, only: 'put', signal });
-  const own = session.etcd.watch(place.key, { from: (place.token + 1n) as Revision, only: 'delete', signal });
+  const own = session.etcd.watch(place.key, { from, only: 'delete', signal });
   const first = async <T>(watcher: AsyncIterable<T>): Promise<T | undefined> => {
     try {
       for await (const event of watcher) return event;
@@ -103,7 +126,7 @@ export async function untilAwaited<V>(
     }
     return undefined;
   };
-  const alarm = dueInMs === undefined ? undefined : after(session, dueInMs);
+  const alarm = dueInMs && alarmAt(session, dueInMs);
   try {
     return await Promise.race([first(puts), first(own).then(() => undefined), ...(alarm ? [alarm.rings] : [])]);
   } finally {
@@ -116,16 +139,18 @@ export async function untilAwaited<V>(
 /** Nobody sleeps longer than this without a look at the wall clock, which may have been set. */
 const LONGEST_SLEEP_MS = 30_000;
 
-function after(session: Session, delayMs: number): { readonly rings: Promise<undefined>; cancel(): void } {
-  let cancel!: () => void;
+/** Rings when the time has come. */
+function alarmAt(session: Session, dueInMs: () => number): { readonly rings: Promise<undefined>; cancel(): void } {
+  let timer: Timer | undefined;
   const rings = new Promise<undefined>((resolve) => {
-    const timer = session.clock.after(Math.min(Math.max(delayMs, 1), LONGEST_SLEEP_MS), () => resolve(undefined));
-    cancel = () => {
-      timer.cancel();
-      resolve(undefined);
+    const look = (): void => {
+      const leftMs = dueInMs();
+      if (leftMs <= 0) resolve(undefined);
+      else timer = session.clock.after(Math.min(Math.ceil(leftMs), LONGEST_SLEEP_MS), look);
     };
+    look();
   });
-  return { rings, cancel };
+  return { rings, cancel: () => timer?.cancel() };
 }
 
 /** Lets the calls of one object go one after another, in the order they were made. */
@@ -151,6 +176,6 @@ export class Turns {
     if (which !== 'aborted') return turn;
     // Whoever comes after us still has to wait for those before us.
     void before.then(done);
-    throw signal.reason;
+    throw new AbortError('the signal has fired', { cause: signal.reason });
   }
 }

@@ -23,7 +23,16 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { AbortError, type Compare, EtcdError, formatId, type KeyValue, type Op, type Revision } from '../../src/index.ts';
+import {
+  AbortError,
+  type Compare,
+  EtcdError,
+  formatId,
+  type KeyValue,
+  type Op,
+  type OpResults,
+  type Revision,
+} from '../../src/index.ts';
 import { mayPass } from '../contender.ts';
 import { LostError, UnknownOutcomeError } from '../errors.ts';
 import type { Session } from '../session.ts';
@@ -37,23 +46,25 @@ export interface Attempt {
 }
 
 /** Something to be done once. */
-export interface Task<S> {
+export interface Task<Look extends readonly Op<unknown>[]> {
   /** What is to be done, for messages. */
   readonly what: string;
-  /** What to read when an attempt is refused, so that the next can be made. */
-  readonly look: Op<S>;
+  /** What to read when an attempt is refused, so that the next can be made. Reads only. */
+  readonly look: Look;
   /** The first attempt; without it, `look` is read first. */
   readonly first?: Attempt | undefined;
   /** Makes an attempt of what was seen; `undefined` ends the task with nothing done. */
-  next(seen: S, revision: Revision): Attempt | undefined;
+  next(seen: OpResults<Look>, revision: Revision): Attempt | undefined;
+  /** Goes on while the cluster cannot be reached, and not only when an answer was lost. Default false. */
+  readonly patient?: boolean | undefined;
   /** Reads `look` also after an attempt that was done. Default false. */
   readonly lookAfter?: boolean | undefined;
   /** Told in the background that it was done after all, when the caller had been told that nobody knows. */
-  late?(receipt: string): Promise<void>;
+  late?(receipt: string, revision: Revision): Promise<void>;
 }
 
 /** How it went. */
-export type Done<S> =
+export type Done<Look extends readonly Op<unknown>[]> =
   | {
       readonly done: true;
       /** Which attempt it was. */
@@ -63,9 +74,15 @@ export type Done<S> =
       /** The results of its operations; undefined when the answer was lost. */
       readonly results: readonly unknown[] | undefined;
       /** What `look` saw afterwards, if it was asked to and the answer came. */
-      readonly seen: S | undefined;
+      readonly seen: OpResults<Look> | undefined;
     }
-  | { readonly done: false; readonly seen: S; readonly revision: Revision };
+  | ({ readonly done: false } & Looked<Look>);
+
+/** What a look has shown. */
+export interface Looked<Look extends readonly Op<unknown>[]> {
+  readonly seen: OpResults<Look>;
+  readonly revision: Revision;
+}
 
 /** What became of a try that was given up. */
 type Fate =
@@ -108,9 +125,9 @@ export class Receipts {
    * when the cluster refuses: nothing is done then, nor will be. UnknownOutcomeError when that
    * could not be made sure of within two seconds.
    */
-  async run<S>(task: Task<S>, signal: AbortSignal): Promise<Done<S>> {
+  async run<const Look extends readonly Op<unknown>[]>(task: Task<Look>, signal: AbortSignal): Promise<Done<Look>> {
     let attempt = task.first;
-    let seen: { readonly seen: S; readonly revision: Revision } | undefined;
+    let seen: Looked<Look> | undefined;
     if (attempt === undefined) {
       seen = await this.look(task.look, signal);
       attempt = task.next(seen.seen, seen.revision);
@@ -120,12 +137,12 @@ export class Receipts {
   }
 
   /** Reads something in one round trip. @throws LostError, AbortError, EtcdError */
-  async look<S>(op: Op<S>, signal: AbortSignal): Promise<{ readonly seen: S; readonly revision: Revision }> {
+  async look<const Look extends readonly Op<unknown>[]>(look: Look, signal: AbortSignal): Promise<Looked<Look>> {
     for (let tries = 0; ; tries++) {
       assertSession(this.#session);
       try {
-        const { results, revision } = await this.#session.etcd.txn({ then: [op] }, { signal });
-        return { seen: results[0] as S, revision };
+        const { results, revision } = await this.#session.etcd.txn<readonly Op<unknown>[]>({ then: look }, { signal });
+        return { seen: results as OpResults<Look>, revision };
       } catch (error) {
         if (signal.aborted || !mayPass(error)) throw error;
         await pause(this.#session, tries, signal);
@@ -139,16 +156,16 @@ export class Receipts {
 }
 
 /** One task under way. */
-class Run<S> {
+class Run<Look extends readonly Op<unknown>[]> {
   readonly #session: Session;
-  readonly #task: Task<S>;
+  readonly #task: Task<Look>;
   readonly #signal: AbortSignal;
   readonly #giveBack: (slot: Slot) => void;
   #slot: Slot;
   /** Whether a try was sent whose answer never came. */
   #unsure = false;
 
-  constructor(session: Session, slot: Slot, task: Task<S>, signal: AbortSignal, giveBack: (slot: Slot) => void) {
+  constructor(session: Session, slot: Slot, task: Task<Look>, signal: AbortSignal, giveBack: (slot: Slot) => void) {
     this.#session = session;
     this.#slot = slot;
     this.#task = task;
@@ -156,12 +173,12 @@ class Run<S> {
     this.#giveBack = giveBack;
   }
 
-  async from(first: Attempt): Promise<Done<S>> {
+  async from(first: Attempt): Promise<Done<Look>> {
     let attempt: Attempt | undefined = first;
-    let refused: { readonly seen: S; readonly revision: Revision } | undefined;
+    let refused: Looked<Look> | undefined;
     for (let tries = 0; attempt !== undefined; tries++) {
       try {
-        const answer: Done<S> | undefined = await this.#send(attempt);
+        const answer: Done<Look> | undefined = await this.#send(attempt);
         if (answer === undefined) continue;
         if (answer.done) return answer;
         refused = answer;
@@ -170,7 +187,8 @@ class Run<S> {
       } catch (error) {
         if (error instanceof UnknownOutcomeError) throw error;
         this.#unsure ||= error instanceof EtcdError && error.applied === 'maybe';
-        if (!this.#unsure || this.#signal.aborted || !this.#session.alive || !mayPass(error)) return this.#giveUp(error);
+        if (!this.#unsure || this.#signal.aborted || !this.#session.alive || !mayPass(error))
+          return this.#giveUp(error);
         await pause(this.#session, tries, this.#signal);
       }
     }
@@ -183,26 +201,27 @@ class Run<S> {
   }
 
   /** Sends one attempt. Nothing is returned when it has to be sent again, with another receipt. */
-  async #send({ if: conditions, then, receipt }: Attempt): Promise<Done<S> | undefined> {
+  async #send({ if: conditions, then, receipt }: Attempt): Promise<Done<Look> | undefined> {
     assertSession(this.#session);
     const { etcd, lease } = this.#session;
     const slot = this.#slot;
     const { look, lookAfter } = this.#task;
-    const done = await etcd.txn<readonly Op<unknown>[], readonly [Op<KeyValue | undefined>, Op<S>]>(
+    const done = await etcd.txn<readonly Op<unknown>[], readonly [Op<KeyValue | undefined>, ...Op<unknown>[]]>(
       {
         if: [etcd.key(slot.key).version.equals(slot.uses), ...conditions],
-        then: [...then, etcd.op.put(slot.key, receipt, { lease }), ...(lookAfter ? [look] : [])],
-        else: [etcd.op.get(slot.key), look],
+        then: [...then, etcd.op.put(slot.key, receipt, { lease }), ...(lookAfter ? look : [])],
+        else: [etcd.op.get(slot.key), ...look],
       },
       { signal: this.#signal },
     );
     const { revision } = done;
     if (done.succeeded) {
       this.#used();
-      const seen = lookAfter ? (done.results[then.length + 1] as S) : undefined;
+      const seen = lookAfter ? (done.results.slice(then.length + 1) as OpResults<Look>) : undefined;
       return { done: true, receipt, revision, results: done.results.slice(0, then.length), seen };
     }
-    const [kv, seen] = done.results;
+    const [kv, ...looked] = done.results;
+    const seen = looked as OpResults<Look>;
     const uses = kv?.version ?? 0n;
     if (uses === slot.uses) return { done: false, seen, revision };
     if (kv !== undefined && uses === slot.uses + 1n) {
@@ -221,7 +240,7 @@ class Run<S> {
   }
 
   /** Ends the task after a failure: with certainty, if that can be had in time. */
-  async #giveUp(error: unknown): Promise<Done<S>> {
+  async #giveUp(error: unknown): Promise<Done<Look>> {
     const fate = await this.#settle();
     if (fate?.fate === 'done') return { ...fate, done: true, results: undefined, seen: undefined };
     if (fate?.fate === 'unknown') throw new UnknownOutcomeError(this.#task.what, { cause: error });
@@ -244,7 +263,7 @@ class Run<S> {
     const settled = voidSlot(this.#session, this.#slot).then((known) => {
       if (known.fate !== 'unknown') this.#used();
       if (waiting) fate = known;
-      else if (known.fate === 'done') return this.#task.late?.(known.receipt);
+      else if (known.fate === 'done') return this.#task.late?.(known.receipt, known.revision);
       return undefined;
     });
     // A failure in the background leaves it as the caller was told: unknown.

@@ -22,6 +22,7 @@ import { Pool } from './connection/pool.ts';
 import { statusProbe } from './connection/probe.ts';
 import { TokenSource } from './connection/token.ts';
 import type { ClientContext } from './context.ts';
+import { PermissionDeniedError } from './errors.ts';
 import { GetCoalescer, PutCoalescer } from './kv/coalesce.ts';
 import { utf8 } from './kv/codec.ts';
 import { type CompactOptions, compact } from './kv/compact.ts';
@@ -124,7 +125,12 @@ export class Etcd extends Keyspace<string, string | Uint8Array> implements Async
    */
   async connect(options: CallOptions = {}): Promise<void> {
     // A read of a key that cannot exist: linearizable, so it also shows that there is a leader.
-    await this.revision(options);
+    try {
+      await this.revision(options);
+    } catch (error) {
+      // A user who may not read that key is connected and logged in all the same.
+      if (!(error instanceof PermissionDeniedError)) throw error;
+    }
   }
 
   /** The clock that this client goes by. */

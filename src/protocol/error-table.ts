@@ -87,6 +87,9 @@ const table = {
   'etcdserver: request canceled': ['Canceled', UNKNOWN],
   'etcdserver: request cancelled': ['Canceled', UNKNOWN],
   'etcdserver: context deadline exceeded': ['DeadlineExceeded', UNKNOWN],
+  // A server that waited for a leader in vain, or was told to stop waiting; the code is DEADLINE_EXCEEDED or UNKNOWN.
+  'context deadline exceeded': ['DeadlineExceeded', UNKNOWN],
+  'context canceled': ['Canceled', UNKNOWN],
   // Errors that a server leaks unmapped: no etcd code on the wire, but a text all the same.
   'auth: authentication failed, password was given for no password user': ['AuthFailed', REJECTED],
   'auth: user name is empty': ['UserEmpty', REJECTED],

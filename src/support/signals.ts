@@ -31,9 +31,8 @@ class Waiting {
 
   /** The listener itself. */
   handleEvent(): void {
-    const callbacks = [...this.callbacks];
-    this.callbacks.clear();
-    for (const callback of callbacks) callback();
+    // One that another takes off meanwhile is not called, as with listeners of their own.
+    for (const callback of [...this.callbacks]) if (this.callbacks.delete(callback)) callback();
   }
 }
 

@@ -18,7 +18,7 @@
 import type { Init, MethodDescriptor } from '../../protocol/wire.ts';
 import type { CallOptions } from '../call-options.ts';
 import type { Caller } from '../connection/caller.ts';
-import { AbortError, DeadlineError, EtcdError, type EtcdErrorDetails, InvalidArgumentError } from '../errors.ts';
+import { AbortError, DeadlineError, type EtcdErrorDetails, InvalidArgumentError } from '../errors.ts';
 import { WRITE } from './traits.ts';
 
 /** Makes a call that may wait for ever. `what` completes "gave up waiting for …". */
@@ -34,17 +34,12 @@ export async function callAndWait<I, O>(
     return await caller.unary(method, request, WRITE, { ...options, timeoutMs });
   } catch (error) {
     if (error instanceof AbortError) throw new AbortError(`aborted by the caller: ${consequence(what, error)}`, error);
-    if (options.timeoutMs !== undefined && isDeadline(error)) {
+    // The server may notice first that the time is up.
+    if (options.timeoutMs !== undefined && error instanceof DeadlineError) {
       throw new DeadlineError(`no answer within ${Math.round(timeoutMs)} ms: ${consequence(what, error)}`, error);
     }
     throw error;
   }
-}
-
-/** Whether the time was up. The server may notice first, and says so without a code, as in all errors here. */
-function isDeadline(error: unknown): error is EtcdError {
-  if (error instanceof DeadlineError) return true;
-  return error instanceof EtcdError && error.code === 'server' && error.message.includes('context deadline exceeded');
 }
 
 function consequence(what: string, { applied }: EtcdErrorDetails): string {

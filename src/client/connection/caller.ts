@@ -238,12 +238,14 @@ class CallRun {
 
   pick(): Member | undefined {
     if (this.#options.endpoint !== undefined) return undefined;
-    return this.#env.pool.pick({ learnerOk: this.#traits.learnerOk, avoid: this.#avoid });
+    const { learnerOk, leaderless } = this.#traits;
+    return this.#env.pool.pick({ learnerOk, leaderless, avoid: this.#avoid });
   }
 
   async acquire(): Promise<Member> {
     const wait = {
       learnerOk: this.#traits.learnerOk,
+      leaderless: this.#traits.leaderless,
       avoid: this.#avoid,
       deadlineAt: this.#deadlineAt,
       timeoutMs: this.#timeoutMs,
@@ -267,7 +269,7 @@ class CallRun {
       left > 1000 &&
       this.#traits.kind !== 'write' &&
       this.#options.endpoint === undefined &&
-      this.#env.pool.hasOther(member, { learnerOk: this.#traits.learnerOk });
+      this.#env.pool.hasOther(member, this.#traits);
     this.#attemptMs = canFailOver ? left / 2 : left;
     return this.#attemptMs;
   }
@@ -320,9 +322,9 @@ class CallRun {
 
     this.#avoid ??= new Set();
     this.#avoid.add(member);
-    const { learnerOk } = this.#traits;
     const untried =
-      this.#options.endpoint === undefined && this.#env.pool.hasOther(member, { learnerOk, avoid: this.#avoid });
+      this.#options.endpoint === undefined &&
+      this.#env.pool.hasOther(member, { ...this.#traits, avoid: this.#avoid });
     // Another member is tried at once; only a second round waits.
     const delayMs = untried ? 0 : this.#delayMs(timeLeft);
     publish('etcdkit:retry', () => ({

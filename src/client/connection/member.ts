@@ -93,9 +93,14 @@ export class Member {
     return this.#transport;
   }
 
-  /** Connected, probed, and not known to be bad. */
+  /** Connected, probed, not known to be bad, and not without a leader. */
   get healthy(): boolean {
-    return !this.#suspect && this.facts.hasLeader !== false && this.usable;
+    return this.facts.hasLeader !== false && this.answering;
+  }
+
+  /** Connected, probed, and not known to be bad. Without a leader it still serves what it has itself. */
+  get answering(): boolean {
+    return !this.#suspect && this.usable;
   }
 
   /** Connected and probed; perhaps failing. */
@@ -192,8 +197,10 @@ export class Member {
 
   /** It said that it has no leader. */
   leaderless(): void {
+    if (this.facts.hasLeader === false) return;
     this.facts = { ...this.facts, hasLeader: false };
-    this.suspect('no leader');
+    this.#rest();
+    publish('etcdkit:connection', () => ({ endpoint: this.name, event: 'suspect', reason: 'no leader' }));
   }
 
   /** It said that it is a learner. */

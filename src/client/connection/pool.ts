@@ -27,6 +27,8 @@ import { Member, type Probe } from './member.ts';
 export interface PickOptions {
   /** Whether a learner will do: it serves only serializable reads, status and snapshots. */
   readonly learnerOk?: boolean | undefined;
+  /** Whether a member without a leader will do, where there is no other: it has its own copy of the store. */
+  readonly leaderless?: boolean | undefined;
   /** Members to avoid while there is another: those that this call has failed on. */
   readonly avoid?: ReadonlySet<Member> | undefined;
 }
@@ -99,10 +101,11 @@ export class Pool {
     this.#wake();
   }
 
-  /** Whether a healthy member other than this one, and none to avoid, could serve the call. */
-  hasOther(than: Member, { learnerOk, avoid }: PickOptions): boolean {
+  /** Whether a member other than this one, and none to avoid, could serve the call. */
+  hasOther(than: Member, { learnerOk, leaderless, avoid }: PickOptions): boolean {
     for (const member of this.#members) {
-      if (member === than || !member.healthy || avoid?.has(member)) continue;
+      const fit = leaderless ? member.answering : member.healthy;
+      if (member === than || !fit || avoid?.has(member)) continue;
       if (learnerOk || !member.facts.isLearner) return true;
     }
     return false;
@@ -130,7 +133,10 @@ export class Pool {
       return member;
     }
     if (lacking) this.#mend();
-    return fallback;
+    if (!options.leaderless) return fallback;
+    // One that answers without a leader comes before one that this call has failed on.
+    const fit = members.filter((member) => member.answering && (options.learnerOk || !member.facts.isLearner));
+    return fit.find((member) => !options.avoid?.has(member)) ?? fallback ?? fit[0];
   }
 
   /** A member to call, as soon as there is one. */

@@ -76,9 +76,9 @@ export function isTooLargeForServer(failure: CallFailure): boolean {
   return failure.grpcCode === GrpcCode.RESOURCE_EXHAUSTED && failure.details.startsWith('grpc: received message');
 }
 
-/** Whether the server provably did nothing with the request. */
+/** Whether the server provably did nothing with a request that may have reached it. */
 function provablyNotApplied(failure: CallFailure, outcome: 'rejected' | 'unknown' | undefined): boolean {
-  if (failure.sent === 'no' || outcome === 'rejected') return true;
+  if (outcome === 'rejected') return true;
   return outcome === undefined && (REFUSING_CODES.has(failure.grpcCode) || isTooLargeForServer(failure));
 }
 
@@ -98,14 +98,14 @@ export function judge(kind: CallKind, failure: CallFailure): Verdict {
   if (TOKEN_CODES.has(etcdCode)) return { next: 'login', applied: 'no', member, etcdCode };
   if (PASSING_REFUSALS.has(etcdCode) || failure.sent === 'no')
     return { next: 'again', applied: 'no', member, etcdCode };
-  const passing = isPassing(failure) && entry?.outcome !== 'rejected';
+  const passing = (isPassing(failure) || etcdCode === 'DeadlineExceeded') && entry?.outcome !== 'rejected';
   return { next: kind !== 'write' && passing ? 'again' : 'fail', applied, member, etcdCode };
 }
 
 function memberVerdict(failure: CallFailure, entry: EtcdErrorEntry | undefined): Verdict['member'] {
   if (entry?.code === 'NotSupportedForLearner') return 'learner';
   if (entry?.code === 'NoLeader') return 'leaderless';
-  if (failure.grpcCode === GrpcCode.DEADLINE_EXCEEDED) return 'silent';
+  if (failure.grpcCode === GrpcCode.DEADLINE_EXCEEDED || entry?.code === 'DeadlineExceeded') return 'silent';
   if (entry === undefined) return isPassing(failure) ? 'suspect' : 'fine';
   return failure.grpcCode === GrpcCode.UNAVAILABLE && entry.outcome === 'unknown' ? 'suspect' : 'fine';
 }

@@ -72,6 +72,24 @@ describe('the choice of a member', () => {
     expect(lost!.callsOf(PUT).length).toBeGreaterThan(5);
   });
 
+  it('reads from a member without a leader what its own copy can answer, and only when there is no other', async () => {
+    const cluster = new FakeCluster(2);
+    const [lost, other] = cluster.members;
+    lost!.facts.leader = 0n;
+    lost!.reply = (_path, call) => (call.metadata['hasleader'] ? NO_LEADER : OK);
+    await cluster.warm();
+    for (let i = 0; i < 10; i++) await cluster.serializableRead();
+    expect(cluster.members.map((member) => member.callsOf(RANGE).length)).toEqual([0, 10]);
+    other!.facts.leader = 0n;
+    other!.reply = lost!.reply;
+    const linearizable = outcome(cluster.read());
+    await cluster.clock.advance(10_000);
+    expect(linearizable).toMatchObject({ state: 'rejected', error: { code: 'deadline', applied: 'no' } });
+    const before = lost!.callsOf(RANGE).length + other!.callsOf(RANGE).length;
+    for (let i = 0; i < 10; i++) await cluster.serializableRead();
+    expect(lost!.callsOf(RANGE).length + other!.callsOf(RANGE).length).toBe(before + 10);
+  });
+
   it('does not send a learner what it cannot serve, and notices its promotion', async () => {
     const cluster = new FakeCluster(2);
     const [, learner] = cluster.members;
@@ -161,6 +179,7 @@ describe('a wait for a member', () => {
       await cluster.clock.advance(0);
       expect(first.error).toBeInstanceOf(type);
       // A second call, while they rest, does not wait for the next try either.
+      await cluster.clock.advance(20);
       const second = outcome(cluster.read());
       await cluster.clock.advance(0);
       expect(second.error).toBeInstanceOf(type);

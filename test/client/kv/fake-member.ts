@@ -80,6 +80,8 @@ export class FakeMembers {
 export interface FakeWatch {
   /** The revisions that watchers were asked for from. */
   readonly from: bigint[];
+  /** How often it was asked how far it is. */
+  asked: number;
   /** Sends a response as soon as the client asks for one. */
   send(response: Init<WatchResponse>): void;
 }
@@ -166,6 +168,7 @@ class FakeTransport implements Transport {
     };
     const watch: FakeWatch = {
       from: [],
+      asked: 0,
       send: (response) => {
         queue.push(response);
         queueMicrotask(pump);
@@ -174,7 +177,8 @@ class FakeTransport implements Transport {
     watches.add(watch);
     return {
       send: (request) => {
-        const { createRequest } = request as Init<WatchRequest>;
+        const { createRequest, progressRequest } = request as Init<WatchRequest>;
+        if (progressRequest !== undefined) watch.asked += 1;
         if (createRequest === undefined) return;
         watch.from.push(createRequest.startRevision ?? 0n);
         watch.send({ header: { revision: watchRevision }, created: true });

@@ -1,0 +1,91 @@
+/**
+ * Leading by callback: campaign, work, resign, and so on.
+ *
+ * The order that holds whatever happens: elected, `onStarted`, work, `onStopped`, resigned.
+ * `onStopped` comes once for each `onStarted` and never without it, and the key is kept until
+ * both the work and `onStopped` have come to their end; so the next leader starts after them.
+ * The exception is a leadership that was lost: then others may lead already, and all that is
+ * left to do is to stop.
+ *
+ * Source: Curator's `LeaderSelector`; client-go's `leaderelection`, whose `OnStoppedLeading`
+ * is also called by who never led (kubernetes/client-go #1187).
+ *
+ * @module
+ */
+
+import { AbortError } from '../../src/index.ts';
+import { LostError } from '../errors.ts';
+import type { Session } from '../session.ts';
+import { sessionEnd } from '../waiting.ts';
+import type { CampaignOptions } from './election.ts';
+import type { Leadership } from './leadership.ts';
+
+/** How to lead by callback. */
+export interface RunOptions extends Omit<CampaignOptions, 'timeoutMs'> {
+  /** Campaigns again when the work is done or the leadership was lost. Default false. */
+  readonly requeue?: boolean | undefined;
+  /** Called when it has been elected, before the work. What it throws counts as thrown by the work. */
+  readonly onStarted?: ((leader: Leadership) => void | Promise<void>) | undefined;
+  /**
+   * Called after the work has come to its end, with the reason if the leadership was lost;
+   * only if `onStarted` was. What it throws counts as thrown by the work.
+   */
+  readonly onStopped?: ((leader: Leadership, lost: LostError | undefined) => void | Promise<void>) | undefined;
+}
+
+/** What can campaign. */
+interface Candidacy {
+  campaign(options: CampaignOptions): Promise<Leadership>;
+}
+
+type Work<T> = (leader: Leadership, signal: AbortSignal) => Promise<T>;
+
+/** See `Election.run`. @internal */
+export async function runElection<T>(
+  election: Candidacy,
+  session: Session,
+  work: Work<T>,
+  options: RunOptions,
+): Promise<T> {
+  const { requeue = false, signal } = options;
+  for (;;) {
+    const leader = await election.campaign(options);
+    let result: T | undefined;
+    let failure: { readonly error: unknown } | undefined;
+    try {
+      result = await leader.during(() => term(leader, work, options));
+    } catch (error) {
+      failure = { error };
+    }
+    const lost = lossOf(leader);
+    // A lost leadership has no key to take away that would matter: the reason stays what it was.
+    await leader[Symbol.asyncDispose]();
+    if (signal?.aborted) throw new AbortError('the signal has fired', { cause: signal.reason });
+    if (!session.alive) throw new LostError(leader.name, 'session', { cause: sessionEnd(session) });
+    if (lost !== undefined) {
+      if (!requeue) throw lost;
+    } else if (failure !== undefined) {
+      throw failure.error;
+    } else if (!requeue) {
+      return result as T;
+    }
+  }
+}
+
+/** One term's work, with what is to be told before and after it. */
+async function term<T>(leader: Leadership, work: Work<T>, { signal, onStarted, onStopped }: RunOptions): Promise<T> {
+  const both = signal === undefined ? leader.signal : AbortSignal.any([signal, leader.signal]);
+  try {
+    await onStarted?.(leader);
+    return await work(leader, both);
+  } finally {
+    await onStopped?.(leader, lossOf(leader));
+  }
+}
+
+/** Why the leadership was lost, other than by resigning. */
+function lossOf(leader: Leadership): LostError | undefined {
+  if (leader.held) return undefined;
+  const lost = leader.signal.reason as LostError;
+  return lost.reason === 'released' && lost.cause === undefined ? undefined : lost;
+}

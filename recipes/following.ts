@@ -1,0 +1,58 @@
+/**
+ * Following the keys of a recipe: what they are now, and again after each change.
+ *
+ * For those who look on: observers of an election, members of a group. They get states, not
+ * events: a reader who was away gets the state as it is, and never an older one afterwards.
+ * What lies below is the client's informer, which lists, watches, and lists again when the
+ * history it needs was compacted; so it goes on through lost connections and members.
+ *
+ * @module
+ */
+
+import { AbortError, ClosedError, type Etcd, type KeyValue, type Revision } from '../src/index.ts';
+
+/** The keys below a prefix, at one revision. */
+export interface FollowedState {
+  /** In the order of the keys. */
+  readonly kvs: readonly KeyValue<string>[];
+  readonly revision: Revision;
+}
+
+/**
+ * The keys below a prefix: at once, and again after each change, for as long as the loop
+ * runs. It ends only by leaving it, or by throwing.
+ *
+ * @throws AbortError when the signal fires; ClosedError when the client is closed;
+ * EtcdError when the cluster refuses for good, as for a permission that is missing.
+ */
+export async function* following(
+  etcd: Etcd,
+  prefix: string,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<FollowedState, void, void> {
+  assertNotAborted(signal);
+  await using copy = etcd.cache({ prefix }, { signal });
+  try {
+    await copy.ready;
+  } catch (error) {
+    assertNotAborted(signal);
+    throw error;
+  }
+  // From here on, so that nothing is missed: the state is read afterwards.
+  const changes = copy.changes();
+  let told = copy.revision;
+  yield { kvs: [...copy], revision: told };
+  for await (const _change of changes) {
+    assertNotAborted(signal);
+    // Several keys changed at one revision, or while the reader was away: one state has told of them all.
+    if (copy.revision === told) continue;
+    told = copy.revision;
+    yield { kvs: [...copy], revision: told };
+  }
+  assertNotAborted(signal);
+  throw new ClosedError('the client');
+}
+
+function assertNotAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new AbortError('the signal has fired', { cause: signal.reason });
+}

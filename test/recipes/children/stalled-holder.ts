@@ -1,0 +1,48 @@
+/**
+ * Acquires a lock, then does nothing at all for longer than its session lives: blocks its own event loop, or waits to be
+ * stopped from outside. After that, without a turn of the event loop in between, it says what it believes, and writes:
+ * once without a guard, as a program would that trusts its lock, and once through the guard.
+ */
+import { writeSync } from 'node:fs';
+import { Mutex } from '../../../recipes/mutex.ts';
+import { Session } from '../../../recipes/session.ts';
+import { Etcd } from '../../../src/index.ts';
+
+const [endpoint = '', name = '', how = 'block'] = process.argv.slice(2);
+const etcd = new Etcd({ endpoints: [endpoint] });
+const session = await Session.open(etcd, { ttlSeconds: 1 });
+const lock = await new Mutex(session, name).acquire();
+const say = (message: object): void => void writeSync(1, `${JSON.stringify(message)}\n`);
+let toldBySignal = false;
+lock.signal.addEventListener('abort', () => {
+  toldBySignal = true;
+});
+await etcd.put(`${name}-data`, 'first');
+say({ acquired: lock.token.toString() });
+
+if (how === 'block') {
+  const end = performance.now() + 4_000;
+  while (performance.now() < end) {
+    // Nothing else runs.
+  }
+} else {
+  // The parent stops this process in here; time jumps.
+  for (let last = performance.now(); ; ) {
+    const now = performance.now();
+    if (now - last > 1_000) break;
+    last = now;
+  }
+}
+// The first thing this process does after the stall.
+const believed = { toldBySignal, held: lock.held, aborted: lock.signal.aborted };
+const unguarded = etcd.put(`${name}-unguarded`, 'first, late');
+const guarded = await lock.guard({ then: [etcd.op.put(`${name}-data`, 'first, late')] }).then(
+  () => 'done',
+  (error: Error) => error.name,
+);
+// And what the store says to one that would not even look at the clock.
+const bare = await etcd.txn({ if: [lock.condition], then: [etcd.op.put(`${name}-data`, 'first, late')] });
+await unguarded;
+say({ ...believed, guarded, bare: bare.succeeded, released: await lock.release().then(() => 'done', (e: Error) => e.name) });
+await session.close();
+await etcd.close();

@@ -1,0 +1,60 @@
+/** What the tests of the queues share: clients behind a proxy that knows gRPC, and looks at what is left. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Session, type SessionOptions } from '../../recipes/session.ts';
+import { Etcd, type EtcdOptions } from '../../src/index.ts';
+import type { EtcdSuite } from '../support/fixtures.ts';
+import { GrpcFaultProxy } from '../support/grpc-fault-proxy.ts';
+
+export const TXN = '/etcdserverpb.KV/Txn';
+export const RANGE = '/etcdserverpb.KV/Range';
+export const WATCH = '/etcdserverpb.Watch/Watch';
+
+/** One process, as it were: a client of its own with a session, behind a proxy of its own. */
+export class Party implements AsyncDisposable {
+  readonly etcd: Etcd;
+  readonly session: Session;
+  readonly proxy: GrpcFaultProxy;
+
+  private constructor(etcd: Etcd, session: Session, proxy: GrpcFaultProxy) {
+    this.etcd = etcd;
+    this.session = session;
+    this.proxy = proxy;
+  }
+
+  static async join(suite: EtcdSuite, options: SessionOptions & { client?: EtcdOptions } = {}): Promise<Party> {
+    const { client, ...sessionOptions } = options;
+    const proxy = await GrpcFaultProxy.start({ target: suite.cluster.members[0]!.address });
+    const etcd = new Etcd({ endpoints: proxy.address, ...client });
+    return new Party(etcd, await Session.open(etcd, { ttlSeconds: 60, ...sessionOptions }), proxy);
+  }
+
+  /** How many unary calls of the key-value service there were so far. */
+  get calls(): number {
+    return this.proxy.calls.filter(({ path }) => path.startsWith('/etcdserverpb.KV/')).length;
+  }
+
+  /** How many unary calls something takes. */
+  async roundTrips(work: () => Promise<unknown>): Promise<number> {
+    const before = this.calls;
+    await work();
+    return this.calls - before;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.proxy.clearRules();
+    await this.session.close();
+    await this.etcd.close();
+    await this.proxy[Symbol.asyncDispose]();
+  }
+}
+
+/** The keys below a prefix, without those that stand for a session and go with it. */
+export async function keysBelow(etcd: Etcd, prefix: string): Promise<string[]> {
+  const { kvs } = await etcd.range({ prefix }, { keysOnly: true });
+  return kvs.map(({ key }) => key.slice(prefix.length)).filter((key) => !/(^|\/)receipts\//.test(key));
+}
+
+/** Looks until it is so; the test's time limit is the caller's. */
+export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await condition())) await sleep(10);
+}
