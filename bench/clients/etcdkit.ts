@@ -15,9 +15,10 @@ async function make(options: EtcdOptions): Promise<BenchClient> {
     get: (key) => etcd.get(key),
     async watch(key, onEvent) {
       const watcher = etcd.watch(key);
-      void (async () => {
+      const read = async (): Promise<void> => {
         for await (const _event of watcher) onEvent();
-      })();
+      };
+      read().catch(() => {}); // the client is closed at the end, which is how these watches end
       await watcher.ready;
     },
     close: () => etcd.close(),

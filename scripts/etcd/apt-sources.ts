@@ -2,7 +2,7 @@
  * Reads the machine's own apt sources, in both formats apt knows, so that packages of another Debian release can be
  * taken from the very mirror the machine already trusts. No host name is written in this project.
  */
-import { readFile, readdir } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 
 /** One archive: where it is, which releases and components of it are used, and the key that signs it. */

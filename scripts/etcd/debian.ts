@@ -3,7 +3,7 @@
  * folder that is thrown away, so the system's package lists are neither needed nor touched, and root is not needed.
  */
 import { execFile } from 'node:child_process';
-import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { formatDeb822, machineSources } from './apt-sources.ts';

@@ -112,7 +112,10 @@ export class Etcd extends Keyspace<string, string | Uint8Array> implements Async
    *
    * @throws UnavailableError when there are no such records.
    */
-  static async discover(domain: string, options: Omit<EtcdOptions, 'endpoints'> & DiscoveryOptions = {}): Promise<Etcd> {
+  static async discover(
+    domain: string,
+    options: Omit<EtcdOptions, 'endpoints'> & DiscoveryOptions = {},
+  ): Promise<Etcd> {
     const { serviceName, resolveSrv, ...rest } = options;
     return new Etcd({ ...rest, endpoints: await resolveEndpoints(domain, { serviceName, resolveSrv }) });
   }
@@ -229,7 +232,11 @@ export class Etcd extends Keyspace<string, string | Uint8Array> implements Async
 
 function createContext(options: ResolvedOptions): ClientContext {
   const { clock, random } = options;
-  const tokens: TokenSource = new TokenSource(options.auth, (username, password) => login(caller, username, password), clock);
+  const tokens: TokenSource = new TokenSource(
+    options.auth,
+    (username, password) => login(caller, username, password),
+    clock,
+  );
   const pool = new Pool(options.endpoints, {
     clock,
     random,

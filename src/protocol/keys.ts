@@ -85,15 +85,6 @@ export function concatBytes(prefix: Uint8Array, key: Uint8Array): Uint8Array {
   return whole;
 }
 
-/** Moves a range under a prefix, so that "everything" and "from this key on" end where the prefix does. */
-export function rangeUnder(prefix: Uint8Array, range: ByteRange): ByteRange {
-  if (prefix.length === 0) return range;
-  if (range.end.length === 0) return { key: concatBytes(prefix, range.key), end: NO_BYTES };
-  const end = isUnbounded(range.end) ? prefixEnd(prefix) : concatBytes(prefix, range.end);
-  const key = isUnbounded(range.key) && isUnbounded(range.end) ? prefix : concatBytes(prefix, range.key);
-  return { key, end };
-}
-
 /** Whether a key lies in a range. */
 export function inRange(range: ByteRange, key: Uint8Array): boolean {
   if (range.end.length === 0) return bytesEqual(range.key, key);

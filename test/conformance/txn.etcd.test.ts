@@ -43,12 +43,12 @@ describeOnEtcd('transactions', (suite) => {
       const key = space.key('k');
       await expectOperators(key.version, 1n, 2n, 3n);
       await expectOperators<bigint>(
-        key.createRevision as never,
+        key.createRevision,
         createRevision - 1n,
         createRevision,
         createRevision + 1n,
       );
-      await expectOperators<bigint>(key.modRevision as never, modRevision - 1n, modRevision, modRevision + 1n);
+      await expectOperators<bigint>(key.modRevision, modRevision - 1n, modRevision, modRevision + 1n);
       await expectOperators(key.value, 'l', 'm', 'n');
       await expectOperators<bigint>(key.lease as never, lease.id - 1n, lease.id, lease.id + 1n);
       expect(await holds(key.lease.equals(lease))).toBe(true);
@@ -61,8 +61,8 @@ describeOnEtcd('transactions', (suite) => {
     it('take a key that is not there for zeros, and its value for nothing', async () => {
       const key = etcd.keyspace(suite.prefix()).key('missing');
       await expectOperators(key.version, -1n, 0n, 1n);
-      await expectOperators<bigint>(key.createRevision as never, -1n, 0n, 1n);
-      await expectOperators<bigint>(key.modRevision as never, -1n, 0n, 1n);
+      await expectOperators<bigint>(key.createRevision, -1n, 0n, 1n);
+      await expectOperators<bigint>(key.modRevision, -1n, 0n, 1n);
       await expectOperators<bigint>(key.lease as never, -1n, 0n, 1n);
       for (const operator of ['equals', 'notEquals', 'greaterThan', 'lessThan'] as const) {
         for (const value of ['', 'x']) expect(await holds(key.value[operator](value))).toBe(false);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import * as pb from '../../src/protocol/generated/etcdserverpb.ts';
 import { HealthCheckResponse } from '../../src/protocol/generated/grpc_health_v1.ts';
 import { Event } from '../../src/protocol/generated/mvccpb.ts';
-import * as pb from '../../src/protocol/generated/etcdserverpb.ts';
 import { type Init, type MessageCodec, WireError } from '../../src/protocol/wire.ts';
 
 const ascii = (text: string): Uint8Array => Uint8Array.from(text, (letter) => letter.charCodeAt(0));

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { KeyValue } from '../../src/protocol/generated/mvccpb.ts';
 import * as pb from '../../src/protocol/generated/etcdserverpb.ts';
+import { KeyValue } from '../../src/protocol/generated/mvccpb.ts';
 import { type MessageCodec, WireError } from '../../src/protocol/wire.ts';
 import { codecOf, messages, type Plain, types } from './reflection.ts';
 

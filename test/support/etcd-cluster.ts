@@ -5,10 +5,10 @@
  * smallest lease TTL the server grants, `ceil(1.5 * election)`, is one second. Nothing is synced to disk: a killed
  * process loses nothing by that, only a killed machine would.
  */
-import { execFile, spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
+import { type ChildProcessWithoutNullStreams, execFile, spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ensureEtcd, unsupportedArchEnv, type EtcdBinaries, type EtcdVersion } from '../../scripts/etcd.ts';
-import { Certificates, writeJwtKeys, type CertificateFiles } from './certificates.ts';
+import { type EtcdBinaries, type EtcdVersion, ensureEtcd, unsupportedArchEnv } from '../../scripts/etcd.ts';
+import { type CertificateFiles, Certificates, writeJwtKeys } from './certificates.ts';
 import { EtcdMember } from './etcd-member.ts';
 import type { ProbeTls } from './http-probe.ts';
 import { TempFolder, tieProcess } from './lifeline.ts';

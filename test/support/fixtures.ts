@@ -1,7 +1,7 @@
 /** Suites that run against every real etcd the project supports. */
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe } from 'vitest';
-import { ensureEtcd, type EtcdVersion } from '../../scripts/etcd.ts';
+import { type EtcdVersion, ensureEtcd } from '../../scripts/etcd.ts';
 import { EtcdCluster, type EtcdClusterOptions } from './etcd-cluster.ts';
 
 /** Every etcd release line that suites run against. */

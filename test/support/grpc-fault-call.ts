@@ -6,8 +6,8 @@
  * unless the fault says otherwise.
  */
 import http2 from 'node:http2';
-import { encodeGrpcMessage, MessageSplitter } from './grpc-frames.ts';
 import type { Break, CallRecord, FaultRule, GrpcStatus } from './grpc-fault-rules.ts';
+import { encodeGrpcMessage, MessageSplitter } from './grpc-frames.ts';
 
 const { NGHTTP2_CANCEL, NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = http2.constants;
 

@@ -8,9 +8,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
+import type { Socket } from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
-import type { Socket } from 'node:net';
 
 /** A line is process ids, then absolute folders, each followed by a tab. Processes go first: they write to folders. */
 const WATCHDOG = `

@@ -323,8 +323,7 @@ class CallRun {
     this.#avoid ??= new Set();
     this.#avoid.add(member);
     const untried =
-      this.#options.endpoint === undefined &&
-      this.#env.pool.hasOther(member, { ...this.#traits, avoid: this.#avoid });
+      this.#options.endpoint === undefined && this.#env.pool.hasOther(member, { ...this.#traits, avoid: this.#avoid });
     // Another member is tried at once; only a second round waits.
     const delayMs = untried ? 0 : this.#delayMs(timeLeft);
     publish('etcdkit:retry', () => ({

@@ -44,7 +44,7 @@ import {
   txnRequest,
   txnTraits,
 } from './txn.ts';
-import { compareAndSwap, type IncrementOptions, increment, type SwapResult } from './update.ts';
+import { type IncrementOptions, increment, type SwapResult } from './update.ts';
 
 /**
  * Keys under a prefix, their values read and written by one codec. Every key that goes in
@@ -186,13 +186,23 @@ export class Keyspace<V = string, In = V> {
    * Writes a key if it is still as it was read: `read` is what {@link Keyspace.get}
    * answered, `undefined` for a key that must not be there.
    */
-  putIfUnchanged(
+  async putIfUnchanged(
     key: Key,
     read: KeyValue<V> | undefined,
     value: In,
     options: WithCall<PutOptions> = {},
   ): Promise<SwapResult<V>> {
-    return compareAndSwap(this, key, read, value, options);
+    const { signal, timeoutMs, endpoint, requireLeader, ...put } = options;
+    const result = await this.txn(
+      {
+        if: [this.key(key).unchangedSince(read)],
+        then: [this.op.put(key, value, put)],
+        else: [this.op.get(key)],
+      },
+      { signal, timeoutMs, endpoint, requireLeader },
+    );
+    const { revision } = result;
+    return result.succeeded ? { swapped: true, revision } : { swapped: false, current: result.results[0], revision };
   }
 
   /**

@@ -7,7 +7,7 @@
 import { CompareResult, CompareTarget, KV, type TxnRequest } from '../../protocol/generated/etcdserverpb.ts';
 import type { KeyValue as WireKeyValue } from '../../protocol/generated/mvccpb.ts';
 import type { Revision } from '../../protocol/int64.ts';
-import { type Key, toLatin1 } from '../../protocol/keys.ts';
+import { toLatin1 } from '../../protocol/keys.ts';
 import type { Init } from '../../protocol/wire.ts';
 import { backoffMs } from '../../support/backoff.ts';
 import { sleep } from '../../support/signals.ts';
@@ -16,34 +16,11 @@ import { deadlineError } from '../connection/failures.ts';
 import type { ClientContext } from '../context.ts';
 import { DecodeError, EtcdError, InvalidArgumentError } from '../errors.ts';
 import type { KeyValue } from './key-value.ts';
-import type { Keyspace } from './keyspace.ts';
-import type { PutOptions, WithCall } from './options.ts';
 
 /** How a conditional write went. When it did not, `current` is what stands in its way. */
 export type SwapResult<V> =
   | { readonly swapped: true; readonly revision: Revision }
   | { readonly swapped: false; readonly current: KeyValue<V> | undefined; readonly revision: Revision };
-
-/** Writes a key if it is still as it was read; one round trip. */
-export async function compareAndSwap<V, In>(
-  keyspace: Keyspace<V, In>,
-  key: Key,
-  read: KeyValue<V> | undefined,
-  value: In,
-  options: WithCall<PutOptions>,
-): Promise<SwapResult<V>> {
-  const { signal, timeoutMs, endpoint, requireLeader, ...put } = options;
-  const result = await keyspace.txn(
-    {
-      if: [keyspace.key(key).unchangedSince(read)],
-      then: [keyspace.op.put(key, value, put)],
-      else: [keyspace.op.get(key)],
-    },
-    { signal, timeoutMs, endpoint, requireLeader },
-  );
-  const { revision } = result;
-  return result.succeeded ? { swapped: true, revision } : { swapped: false, current: result.results[0], revision };
-}
 
 /** How to count. */
 export interface IncrementOptions extends CallOptions {

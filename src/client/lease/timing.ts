@@ -18,7 +18,7 @@ const DRIFT = 0.01;
 /** What a timer of a busy, but not blocked, event loop may be late. */
 const LATENESS_MS = 50;
 
-/** How much sooner than the server a lease is given up, in milliseconds: 1 % of its TTL, at least 50, at most a tenth. */
+/** How much sooner than the server a lease is given up, in ms: 1 % of its TTL, at least 50, at most a tenth. */
 export function safetyMarginMs(ttlSeconds: number): number {
   const ttlMs = ttlSeconds * 1000;
   return Math.min(Math.max(ttlMs * DRIFT, LATENESS_MS), ttlMs / 10);

@@ -35,7 +35,7 @@ export function callFailure(status: StatusObject, answered: boolean, malformed: 
   }
   const { details } = status;
   const never = details === REFUSED || details.startsWith(NOT_STARTED) || details.startsWith(NO_CONNECTION);
-  if (!never || answered || isFromServer(status)) return { grpcCode: status.code as GrpcCode, details, sent: 'maybe' };
+  if (!never || answered || isFromServer(status)) return { grpcCode: status.code, details, sent: 'maybe' };
   return { grpcCode: GrpcCode.UNAVAILABLE, details, sent: 'no' };
 }
 

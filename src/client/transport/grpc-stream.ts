@@ -59,7 +59,7 @@ export class GrpcStream<I, O> implements TransportStream<I> {
 
   send(message: Init<I>): void {
     if (this.#closed) return;
-    this.#outbox.push(this.#method.request.encode(message) as Buffer);
+    this.#outbox.push(this.#method.request.encode(message));
     if (!this.#sending) this.#sendNext();
   }
 

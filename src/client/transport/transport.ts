@@ -16,8 +16,8 @@
  * @module
  */
 
-import type { Init, MethodDescriptor } from '../../protocol/wire.ts';
 import type { GrpcCode } from '../../protocol/status.ts';
+import type { Init, MethodDescriptor } from '../../protocol/wire.ts';
 
 /** What a connection is doing. A failed one can be connected again; a closed one can't. */
 export type TransportState = 'idle' | 'connecting' | 'ready' | 'closed';

@@ -2,7 +2,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { EtcdError } from '../../../src/client/errors.ts';
 import { Etcd } from '../../../src/client/etcd.ts';
-import type { EtcdMember } from '../../support/etcd-member.ts';
 import { FaultProxy } from '../../support/fault-proxy.ts';
 import { describeOnEtcd } from '../../support/fixtures.ts';
 import { GrpcFaultProxy } from '../../support/grpc-fault-proxy.ts';
@@ -56,7 +55,7 @@ describeOnEtcd(
     });
 
     it('goes on reading when a member is killed, and comes back to it', async () => {
-      const victim = (await suite.cluster.leader()) as EtcdMember;
+      const victim = (await suite.cluster.leader());
       const index = suite.cluster.members.indexOf(victim);
       const running = Array.from({ length: 30 }, () => etcd.get(key));
       const writes = Array.from({ length: 30 }, (_, i) =>

@@ -4,8 +4,8 @@ import { expect, it } from 'vitest';
 import { EtcdError } from '../../../src/client/errors.ts';
 import { Etcd } from '../../../src/client/etcd.ts';
 import { GrpcCode } from '../../../src/protocol/status.ts';
-import { describeOnEtcd, type EtcdSuite } from '../../support/fixtures.ts';
 import { FaultProxy } from '../../support/fault-proxy.ts';
+import { describeOnEtcd, type EtcdSuite } from '../../support/fixtures.ts';
 import { type FaultRule, GrpcFaultProxy } from '../../support/grpc-fault-proxy.ts';
 
 const PUT = '/etcdserverpb.KV/Put';

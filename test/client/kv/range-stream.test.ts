@@ -16,7 +16,7 @@ const COUNT = 2_000;
 const HEADER = { clusterId: 7n, memberId: 1n, revision: 42n, raftTerm: 2n };
 const kvs = Array.from({ length: COUNT }, (_, i) => ({
   key: Buffer.from(`k${String(i).padStart(5, '0')}`),
-  value: Buffer.from(`value ${i}`) as Buffer,
+  value: Buffer.from(`value ${i}`),
   createRevision: 2n,
   modRevision: 40n,
   version: 1n,
@@ -153,7 +153,7 @@ describe('a scan by RangeStream', () => {
       expect(written).toBe(38);
     } finally {
       kvs.forEach((kv, i) => {
-        kv.value = large[i] as Buffer;
+        kv.value = large[i] as Buffer<ArrayBuffer>;
       });
     }
   });

@@ -82,7 +82,7 @@ export class ScriptedStream {
         this.cancelled = true;
         this.end(failure(GrpcCode.CANCELLED, 'cancelled by the client'));
       },
-    } as unknown as TransportStream<never>;
+    };
   }
 
   #react(id: bigint): void {
@@ -137,10 +137,10 @@ export class ScriptedMember implements Transport {
     options: { metadata: CallMetadata },
     handlers: StreamHandlers<O>,
   ): TransportStream<I> {
-    const stream = new ScriptedStream(this, options.metadata, handlers as StreamHandlers<unknown>);
+    const stream = new ScriptedStream(this, options.metadata, handlers);
     this.streams.push(stream);
     if (this.stale) queueMicrotask(() => stream.end(failure(GrpcCode.UNAVAILABLE, 'not connected', 'no')));
-    return stream.client() as unknown as TransportStream<I>;
+    return stream.client();
   }
 
   close(): void {

@@ -4,7 +4,6 @@ import http2 from 'node:http2';
 import net from 'node:net';
 import type tls from 'node:tls';
 import { StatusResponse } from '../../../src/protocol/generated/etcdserverpb.ts';
-import type { ClusterId, MemberId } from '../../../src/protocol/int64.ts';
 import { frameMessage } from '../../support/grpc-frames.ts';
 
 export interface Listening extends AsyncDisposable {
@@ -51,7 +50,7 @@ export function answering(message: Uint8Array): (stream: http2.ServerHttp2Stream
 
 /** What a member says of itself. */
 export const STATUS = StatusResponse.encode({
-  header: { clusterId: 7n as ClusterId, memberId: 1n as MemberId },
+  header: { clusterId: 7n, memberId: 1n },
   version: '3.5.30',
   leader: 1n,
 });

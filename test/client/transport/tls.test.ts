@@ -10,7 +10,7 @@ import { credentialsSource, type TlsOptions } from '../../../src/client/transpor
 import type { ConnectError } from '../../../src/client/transport/transport.ts';
 import { Certificates } from '../../support/certificates.ts';
 import { TempFolder } from '../../support/lifeline.ts';
-import { tcpServer, TlsServer } from './servers.ts';
+import { TlsServer, tcpServer } from './servers.ts';
 
 let authority: Certificates;
 let stranger: Certificates;

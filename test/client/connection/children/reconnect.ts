@@ -1,6 +1,7 @@
 /** Reconnects again and again, and reports the heap as it goes; run with --expose-gc. */
-import { FaultProxy } from '../../../support/fault-proxy.ts';
+
 import { Etcd } from '../../../../src/client/etcd.ts';
+import { FaultProxy } from '../../../support/fault-proxy.ts';
 
 const [target = '', countText = '2000'] = process.argv.slice(2);
 const count = Number(countText);
