@@ -26,7 +26,6 @@ import {
   type Compare,
   type ErrorCode,
   EtcdError,
-  type KeyValue,
   type Op,
   type OpResults,
   type RangeResult,
@@ -36,8 +35,9 @@ import {
 } from '../src/index.ts';
 import { LostError } from './errors.ts';
 import { ownerText, participantKey } from './names.ts';
+import { patiently } from './patience.ts';
 import type { Session } from './session.ts';
-import { patiently, sessionEnd } from './waiting.ts';
+import { sessionEnd } from './waiting.ts';
 
 /** How to enter the queue. */
 export interface EnterOptions {
@@ -161,6 +161,15 @@ export class Contender {
   }
 
   /**
+   * All that must hold for the place to be ours: {@link Contender.held}, and that the key
+   * still hangs on a lease. Somebody who writes to it without one (`etcdctl put`) takes it
+   * out of the queue in the eyes of all others, though it is still the key that entered.
+   */
+  get conditions(): readonly Compare[] {
+    return [this.held, this.session.etcd.key(this.key).lease.notEquals(0n)];
+  }
+
+  /**
    * Looks at the queue, if we are still in it: one round trip, and the only thing that
    * decides. Tries again while the cluster cannot be reached.
    *
@@ -195,7 +204,7 @@ export class Contender {
     for (let tries = 0; ; tries++) {
       this.assertSession();
       try {
-        const spec = { if: [this.held, ...conditions], then, else: otherwise };
+        const spec = { if: [...this.conditions, ...conditions], then, else: otherwise };
         const done = await session.etcd.txn<Then, Else>(spec, { signal });
         this.assertSession();
         return done;
@@ -360,9 +369,4 @@ export async function untilChanged(
   } finally {
     for (const watcher of watchers) watcher.close();
   }
-}
-
-/** The first key of a queue, the one whose turn it is. */
-export function first(seen: RangeResult<string>): KeyValue<string> | undefined {
-  return seen.kvs[0];
 }

@@ -1,31 +1,35 @@
 /**
- * The counter, an integer that many add to; and ids, taken from one in blocks.
+ * The counter: an integer that many add to.
  *
  * Keys: `<name>/value`, an integer in decimal text, without a lease. `<name>/receipts/…` hang
  * on sessions' leases, and make certain what became of each call (queue/receipts.ts).
  *
  * Round trips: get 1. Add, set and compare-and-set 1 as long as the value is what this
  * object saw last, 2 the first time, and 1 more for each time somebody else was quicker.
- * An id costs none, but for one add in each block, made ahead of need.
  *
  * Guaranteed: an add that returned is applied once. One whose answer is lost is resolved,
  * never sent as another; one that throws is not applied, nor will be, except when the error
- * is an UnknownOutcomeError. Ids are unique for all who use the name, whatever crashes, and
- * grow within one allocator; a crash, and an unknown outcome, leave gaps.
+ * is an UnknownOutcomeError.
  *
  * Not for hot counters: every add is a commit of the cluster, and of those who add at the
- * same time one wins and the others go round again. Measured with etcd 3.5 on one machine
- * without contention: MEASURED_ALONE adds a second by one client; ten clients on one
- * counter: MEASURED_TEN in all. For what counts requests or clicks, add up in memory and
+ * same time one wins and the others go round again. Measured with one etcd 3.5 on a machine
+ * with two busy cores: one client adds about 1,400 times a second, ten clients on one
+ * counter about 300 times in all. For what counts requests or clicks, add up in memory and
  * add the sum now and then, or use another store.
  *
- * Source: `DistributedAtomicLong` and `CachedAtomicLong` of Curator, `RIdGenerator` of
- * Redisson; the certain outcome is ours.
+ * Source: `DistributedAtomicLong` of Curator; the certain outcome is ours.
  *
  * @module
  */
 
-import { type CallOptions, type Compare, DecodeError, InvalidArgumentError, type KeyValue } from '../src/index.ts';
+import {
+  type CallOptions,
+  type Compare,
+  DecodeError,
+  InvalidArgumentError,
+  type KeyValue,
+  type Op,
+} from '../src/index.ts';
 import { recipePrefix } from './names.ts';
 import { failure, Turns } from './queue/line.ts';
 import { type Attempt, type Done, Receipts } from './queue/receipts.ts';
@@ -43,6 +47,9 @@ export interface CounterSwap {
   readonly swapped: boolean;
   readonly value: bigint;
 }
+
+/** The look at a counter. */
+type Read = Op<KeyValue<string> | undefined>;
 
 /** What to write when the counter is `value`; nothing: leave it. */
 type Change = (value: bigint) => bigint | undefined;
@@ -95,10 +102,10 @@ export class Counter {
     return (await this.#change((value) => value + by, options)).value;
   }
 
-  /** Writes a value, whatever it was. Returns it. @throws what {@link Counter.add} throws. */
+  /** Writes a value, whatever was there. Returns it. @throws what {@link Counter.add} throws, but no DecodeError. */
   async set(value: bigint, options: WaitOptions = {}): Promise<bigint> {
     integer('value', value);
-    return (await this.#change(() => value, options)).value;
+    return (await this.#change(() => value, options, 'whatever it is')).value;
   }
 
   /** Writes `value` if the counter is `expected`. @throws what {@link Counter.add} throws. */
@@ -108,11 +115,11 @@ export class Counter {
     return this.#change((current) => (current === expected ? value : undefined), options);
   }
 
-  async #change(change: Change, options: WaitOptions): Promise<CounterSwap> {
+  async #change(change: Change, options: WaitOptions, when?: 'whatever it is'): Promise<CounterSwap> {
     using wait = waiting(this.#session, options);
     try {
       using _turn = await this.#turns.take(wait.signal);
-      const done = await this.#run(change, wait.signal);
+      const done = await this.#run(change, when, wait.signal);
       if (done.done) {
         this.#saw(done.receipt);
         return { swapped: true, value: this.#parse(done.receipt) };
@@ -125,26 +132,30 @@ export class Counter {
     }
   }
 
-  #run(change: Change, signal: AbortSignal): Promise<Done<readonly [ReturnType<Counter['#read']>]>> {
+  #run(change: Change, when: 'whatever it is' | undefined, signal: AbortSignal): Promise<Done<readonly [Read]>> {
+    const put = (value: bigint, conditions: readonly Compare[]): Attempt => {
+      const text = String(value);
+      return { receipt: text, if: conditions, then: [this.#session.etcd.op.put(this.#key, text)] };
+    };
     const attempt = (text: string | undefined): Attempt | undefined => {
       if (text !== undefined && !INTEGER.test(text)) return undefined;
       const value = change(this.#parse(text));
-      if (value === undefined) return undefined;
-      const { etcd } = this.#session;
-      return { receipt: String(value), if: [this.#is(text)], then: [etcd.op.put(this.#key, String(value))] };
+      return value === undefined ? undefined : put(value, [this.#is(text)]);
     };
+    const blind = when === undefined ? undefined : change(0n);
+    const guess = this.#seen ? attempt(this.#known) : undefined;
     return this.#receipts.run(
       {
         what: `changing ${this.#title}`,
         look: [this.#read()] as const,
-        first: this.#seen ? attempt(this.#known) : undefined,
+        first: blind === undefined ? guess : put(blind, []),
         next: ([kv]: readonly [KeyValue<string> | undefined]) => attempt(kv?.value),
       },
       signal,
     );
   }
 
-  #read() {
+  #read(): Read {
     return this.#session.etcd.op.get(this.#key);
   }
 

@@ -31,8 +31,8 @@ import type {
   TxnResult,
   TxnSpec,
   WithCall,
-} from '../../src/index.ts';
-import type { Held } from '../held.ts';
+} from '../src/index.ts';
+import type { Held } from './held.ts';
 
 /**
  * A keyspace of which every call is done only while something is held. All calls throw

@@ -9,12 +9,12 @@
  * @module
  */
 
-import { AbortError, ClosedError, type Etcd, type KeyValue, type Revision } from '../src/index.ts';
+import { AbortError, ClosedError, type Keyspace, type KeyValue, type Revision } from '../src/index.ts';
 
 /** The keys below a prefix, at one revision. */
-export interface FollowedState {
+export interface FollowedState<V> {
   /** In the order of the keys. */
-  readonly kvs: readonly KeyValue<string>[];
+  readonly kvs: readonly KeyValue<V>[];
   readonly revision: Revision;
 }
 
@@ -25,13 +25,13 @@ export interface FollowedState {
  * @throws AbortError when the signal fires; ClosedError when the client is closed;
  * EtcdError when the cluster refuses for good, as for a permission that is missing.
  */
-export async function* following(
-  etcd: Etcd,
+export async function* following<V, In>(
+  keyspace: Keyspace<V, In>,
   prefix: string,
   signal: AbortSignal | undefined,
-): AsyncGenerator<FollowedState, void, void> {
+): AsyncGenerator<FollowedState<V>, void, void> {
   assertNotAborted(signal);
-  await using copy = etcd.cache({ prefix }, { signal });
+  await using copy = keyspace.cache({ prefix }, { signal });
   try {
     await copy.ready;
   } catch (error) {

@@ -115,7 +115,8 @@ export class Held implements AsyncDisposable {
   ): Promise<TxnResult<Then, Else>> {
     this.assertHeld();
     const { session } = this.#holding;
-    const done = await session.etcd.txn({ if: [this.condition], then: [session.etcd.op.txn(spec)] }, options);
+    const { conditions } = this.#holding.contender;
+    const done = await session.etcd.txn({ if: conditions, then: [session.etcd.op.txn(spec)] }, options);
     if (done.succeeded) return { ...done.results[0], revision: done.revision };
     this.#holding.lose('key-gone');
     throw this.#lost ?? new LostError(this.name, 'key-gone');

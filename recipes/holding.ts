@@ -16,8 +16,9 @@
 import { CompactedError, type LiveLease, type Revision } from '../src/index.ts';
 import { type Contender, mayPass, type Removal } from './contender.ts';
 import { type LossReason, LostError } from './errors.ts';
+import { patiently } from './patience.ts';
 import type { Session, SessionUser } from './session.ts';
-import { patiently, sessionEnd } from './waiting.ts';
+import { sessionEnd } from './waiting.ts';
 
 /** How something is held. */
 export interface HoldingOptions {
@@ -54,7 +55,7 @@ export class Holding implements SessionUser {
     this.#lease = lease;
     this.#onValue = onValue;
     this.#cleanUps.push(this.session.use(this));
-    for (const { signal } of [this.session, lease ?? this.session]) {
+    for (const { signal } of lease === undefined ? [this.session] : [this.session, lease]) {
       const onLost = (): void => void this.check();
       signal.addEventListener('abort', onLost, { once: true });
       this.#cleanUps.push(() => signal.removeEventListener('abort', onLost));

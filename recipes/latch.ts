@@ -9,7 +9,8 @@
  *
  * Round trips: create 1. Count down 2 the first time an object does it, then 1 as long as
  * nobody else does; 1 more for each time somebody was quicker. Wait 1; while it is shut a
- * watch of `open` and of the count's deletion, so nobody is woken before the end; none after.
+ * watch of `open` and of the count's deletion, so nobody is woken before the end, and 1 to
+ * look then.
  *
  * Guaranteed: each call of `countDown` that returned has counted once, or under an id that
  * had counted before, not again; a lost answer never makes it two; the count never goes

@@ -11,7 +11,7 @@
  */
 
 import { type CallOptions, type Clock, type Etcd, type LeaseId, LeaseLostError, type LiveLease } from '../src/index.ts';
-import { patiently } from './waiting.ts';
+import { patiently } from './patience.ts';
 
 /** How to open a session. */
 export interface SessionOptions extends CallOptions {

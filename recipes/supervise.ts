@@ -9,10 +9,11 @@
  * @module
  */
 
-import type { Clock, Etcd } from '../src/index.ts';
+import type { Etcd } from '../src/index.ts';
 import { mayPass } from './contender.ts';
+import { elapsed } from './patience.ts';
 import { Session, type SessionOptions } from './session.ts';
-import { sessionEnd } from './waiting.ts';
+import { expectMany, sessionEnd } from './waiting.ts';
 
 /** How to run work under one session after another. */
 export interface SuperviseOptions extends SessionOptions {
@@ -42,6 +43,7 @@ export async function supervise<T>(
   work: (session: Session, signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const { signal, onLost } = options;
+  if (signal !== undefined) expectMany(signal);
   let pauseMs = REOPEN_MS.first;
   for (;;) {
     signal?.throwIfAborted();
@@ -85,18 +87,4 @@ async function runOnce<T>(
 
 function isLeaseLost(error: unknown): boolean {
   return (error as { readonly code?: unknown } | null)?.code === 'lease-lost';
-}
-
-/** Waits for a time, or until the signal fires. */
-export function elapsed(clock: Clock, delayMs: number, signal: AbortSignal | undefined): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = clock.after(delayMs, done);
-    signal?.addEventListener('abort', done, { once: true });
-    if (signal?.aborted) done();
-    function done(): void {
-      timer.cancel();
-      signal?.removeEventListener('abort', done);
-      resolve();
-    }
-  });
 }

@@ -4,8 +4,10 @@
  * @module
  */
 
-import { AbortError, type Clock, InvalidArgumentError, LeaseLostError } from '../src/index.ts';
+import { defaultMaxListeners, getMaxListeners, setMaxListeners } from 'node:events';
+import { AbortError, InvalidArgumentError, LeaseLostError } from '../src/index.ts';
 import { LostError, WaitTimeoutError } from './errors.ts';
+import { patiently } from './patience.ts';
 import type { Session } from './session.ts';
 
 /** How long to wait. */
@@ -25,9 +27,6 @@ export interface Wait extends Disposable {
   /** Waits for a cleaning up, but not for ever: it goes on by itself. */
   patiently(cleaning: Promise<unknown>): Promise<void>;
 }
-
-/** How long a call that has failed waits for its own cleaning up. */
-const CLEANING_MS = 2_000;
 
 /**
  * Begins a wait.
@@ -53,6 +52,7 @@ export function waiting(session: Session, { signal, timeoutMs }: WaitOptions): W
         });
   const onSignal = (): void => stop.abort(signal?.reason);
   const onSession = (): void => stop.abort(sessionEnd(session));
+  if (signal !== undefined) expectMany(signal);
   signal?.addEventListener('abort', onSignal, { once: true });
   session.signal.addEventListener('abort', onSession, { once: true });
   let over!: () => void;
@@ -82,19 +82,24 @@ export function waiting(session: Session, { signal, timeoutMs }: WaitOptions): W
   };
 }
 
-/** Waits until something is done or has failed, but at most `limitMs`, by default two seconds; it goes on by itself. */
-export function patiently(clock: Clock, work: Promise<unknown>, limitMs: number = CLEANING_MS): Promise<void> {
-  return new Promise((resolve) => {
-    const limit = clock.after(limitMs, resolve);
-    const done = (): void => {
-      limit.cancel();
-      resolve();
-    };
-    work.then(done, done);
-  });
-}
-
 /** Why a session is over: what its lease says, or that its own program closes it. */
 export function sessionEnd(session: Session): unknown {
   return session.lease.alive ? new LeaseLostError(session.id, 'revoked') : session.lease.signal.reason;
+}
+
+/** From so many listeners on a program's signal, Node may well warn of a leak. */
+const MANY_LISTENERS = 1_500;
+
+/** One signal ends a hundred waits as well as one, when a program shuts down for instance. That is no leak. */
+export function expectMany(signal: AbortSignal): void {
+  if (limitOf(signal) === defaultMaxListeners) setMaxListeners(MANY_LISTENERS, signal);
+}
+
+/** The limit that Node warns above. Of a signal without one (0), such as a lease's own, Node cannot tell it: it throws. */
+function limitOf(signal: AbortSignal): number {
+  try {
+    return getMaxListeners(signal);
+  } catch {
+    return 0;
+  }
 }

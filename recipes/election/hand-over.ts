@@ -134,7 +134,7 @@ export async function stepBack(
     value,
     signal,
     if: [
-      candidate.held,
+      ...candidate.conditions,
       etcd.key(order.key).unchangedSince(order),
       etcd.key(successor.key).createRevision.equals(successor.token),
     ],

@@ -12,7 +12,7 @@
  */
 
 import { type Clock, InvalidArgumentError } from '../../src/index.ts';
-import { elapsed } from '../supervise.ts';
+import { elapsed } from '../patience.ts';
 
 /** How to judge. */
 export interface HealthOptions {

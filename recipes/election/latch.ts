@@ -14,8 +14,8 @@
 import { AbortError, ClosedError } from '../../src/index.ts';
 import type { Session } from '../session.ts';
 import { type WaitOptions, waiting } from '../waiting.ts';
-import type { CampaignOptions } from './election.ts';
 import type { Leadership } from './leadership.ts';
+import type { CampaignOptions } from './options.ts';
 import type { RunOptions } from './run.ts';
 
 /** How to stand for election. */

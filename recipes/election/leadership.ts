@@ -11,9 +11,9 @@
 import { InvalidArgumentError, type Keyspace, type Revision } from '../../src/index.ts';
 import type { Contender } from '../contender.ts';
 import { LostError, RecipeError } from '../errors.ts';
+import { FencedKv } from '../fenced-kv.ts';
 import { Held } from '../held.ts';
 import { type Wait, type WaitOptions, waiting } from '../waiting.ts';
-import { FencedKv } from './fenced-kv.ts';
 import { clearWay, takeBackOrder } from './hand-over.ts';
 import type { Health } from './health.ts';
 import type { ElectionCandidate } from './view.ts';
@@ -38,7 +38,12 @@ export class Leadership extends Held {
   #handingOver = false;
 
   /** Internal: made by an Election, of the candidate that is first. */
-  constructor(election: { readonly name: string; readonly prefix: string }, contender: Contender, value: string, health?: Health) {
+  constructor(
+    election: { readonly name: string; readonly prefix: string },
+    contender: Contender,
+    value: string,
+    health?: Health,
+  ) {
     super(`the leadership of ${election.name}`, contender);
     this.#contender = contender;
     this.#prefix = election.prefix;
@@ -99,16 +104,20 @@ export class Leadership extends Held {
     this.#handingOver = true;
     const contender = this.#contender;
     try {
-      const clear = await this.#waiting({ timeoutMs: HAND_OVER_TIMEOUT_MS, ...options }, 'the hand-over', async (wait) => {
-        let done = false;
-        try {
-          done = await clearWay(contender, this.#prefix, to, wait.signal);
-        } finally {
-          // No longer needed when all have stepped back, and not to be left when it has failed.
-          await wait.patiently(takeBackOrder(contender, this.#prefix));
-        }
-        return done;
-      });
+      const clear = await this.#waiting(
+        { ...options, timeoutMs: options.timeoutMs ?? HAND_OVER_TIMEOUT_MS },
+        'the hand-over',
+        async (wait) => {
+          let done = false;
+          try {
+            done = await clearWay(contender, this.#prefix, to, wait.signal);
+          } finally {
+            // No longer needed when all have stepped back, and not to be left when it has failed.
+            await wait.patiently(takeBackOrder(contender, this.#prefix));
+          }
+          return done;
+        },
+      );
       if (clear) await this.release();
       return clear;
     } finally {

@@ -17,8 +17,8 @@ import { AbortError } from '../../src/index.ts';
 import { LostError } from '../errors.ts';
 import type { Session } from '../session.ts';
 import { sessionEnd } from '../waiting.ts';
-import type { CampaignOptions } from './election.ts';
 import type { Leadership } from './leadership.ts';
+import type { CampaignOptions } from './options.ts';
 
 /** How to lead by callback. */
 export interface RunOptions extends Omit<CampaignOptions, 'timeoutMs'> {

@@ -48,13 +48,16 @@ export interface AttemptOptions<V> {
   /** The own place in the line, if there is one. */
   readonly place: Contender | undefined;
   /**
-   * How to behave without a place: `polite` leaves items to those in the line, and does not try again when
-   * somebody else was quicker; `pushy` does neither.
+   * How to behave without a place. `polite` leaves the last item to those in the line, and joins them after some
+   * tries at which others were quicker; `pushy` does neither.
    */
   readonly manners: 'polite' | 'pushy';
   /** What is done, for messages. */
   readonly what: string;
 }
+
+/** How often a polite one tries before it joins the line. */
+const POLITE_TRIES = 8;
 
 /** Enough of the line to see whether there is one. */
 const LINE_LIMIT = 4;
@@ -64,6 +67,7 @@ export class Taking<V> {
   readonly #options: AttemptOptions<V>;
   readonly #oldest: boolean;
   readonly #tried = new Map<string, KeyValue<V>>();
+  #tries = 0;
 
   constructor(options: AttemptOptions<V>) {
     this.#options = options;
@@ -101,9 +105,10 @@ export class Taking<V> {
     return seen[0].more && !seen[0].kvs.some(({ key }) => this.#options.order.isItem(key));
   }
 
-  /** The first item, for the next try, if nobody waits in line. */
+  /** The first item, for the next try; none if it had to be left to the line. */
   after(seen: OpResults<Look<V>>, revision: Revision): Candidate<V> | undefined {
-    return this.#oldest || this.#lineBefore(seen) ? undefined : this.best(seen, revision);
+    this.#tries = 0;
+    return this.#oldest || this.#givesWay(seen) ? undefined : this.best(seen, revision);
   }
 
   /** Whether there is an item to be taken now, by us or by others. */
@@ -115,13 +120,24 @@ export class Taking<V> {
   #next(seen: OpResults<Look<V>>, revision: Revision): Attempt | undefined {
     const { place, manners } = this.#options;
     if (place !== undefined && seen[2] === undefined) throw new LostError('the place in the line', 'key-gone');
-    if (place === undefined && manners === 'polite' && (this.#tried.size > 0 || this.#lineBefore(seen))) return undefined;
+    if (place === undefined && manners === 'polite' && this.#givesWay(seen)) return undefined;
     const best = this.best(seen, revision);
     return best !== undefined && this.#due(best.kv) ? this.#attempt(best) : undefined;
   }
 
+  /**
+   * Whether to join the line. While there is more than one item, one is left for the first of the line, the only one
+   * there that tries; to queue up behind the others all the same would make everybody wait for everybody.
+   */
+  #givesWay(seen: OpResults<Look<V>>): boolean {
+    if (this.#tries >= POLITE_TRIES) return true;
+    const { order } = this.#options;
+    return this.#lineBefore(seen) && seen[0].kvs.filter(({ key }) => order.isItem(key)).length < 2;
+  }
+
   #attempt({ kv, firstAt }: Candidate<V>): Attempt {
     const { session, items, place } = this.#options;
+    this.#tries += 1;
     this.#tried.set(kv.key, kv);
     const conditions: Compare[] = [items.key(kv.key).unchangedSince(kv)];
     if (firstAt !== undefined) {

@@ -86,7 +86,11 @@ export class DelayQueue<V = string, In = V> {
     if (!Number.isFinite(atMs)) throw new InvalidArgumentError('delayMs or at is not a time');
     const { items } = this.#taker;
     return await this.#taker.put(options, () => {
-      const attempt = (key: string) => ({ receipt: key, if: [items.key(key).missing], then: [items.op.put(key, value)] });
+      const attempt = (key: string) => ({
+        receipt: key,
+        if: [items.key(key).missing],
+        then: [items.op.put(key, value)],
+      });
       const make = () => attempt(stampedKey(atMs * 1_000));
       return { look: [], first: make(), next: make };
     });

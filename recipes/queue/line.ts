@@ -15,10 +15,12 @@
 
 import {
   AbortError,
+  type Clock,
   CompactedError,
   type Keyspace,
   type Revision,
   type Target,
+  type Timer,
   type WatchEvent,
 } from '../../src/index.ts';
 import { Contender } from '../contender.ts';
@@ -126,7 +128,7 @@ export async function untilAwaited<V>(
     }
     return undefined;
   };
-  const alarm = dueInMs && alarmAt(session, dueInMs);
+  const alarm = dueInMs && alarmAt(session.clock, dueInMs);
   try {
     return await Promise.race([first(puts), first(own).then(() => undefined), ...(alarm ? [alarm.rings] : [])]);
   } finally {
@@ -139,14 +141,14 @@ export async function untilAwaited<V>(
 /** Nobody sleeps longer than this without a look at the wall clock, which may have been set. */
 const LONGEST_SLEEP_MS = 30_000;
 
-/** Rings when the time has come. */
-function alarmAt(session: Session, dueInMs: () => number): { readonly rings: Promise<undefined>; cancel(): void } {
+/** Rings when the time has come. @internal */
+export function alarmAt(clock: Clock, dueInMs: () => number): { readonly rings: Promise<undefined>; cancel(): void } {
   let timer: Timer | undefined;
   const rings = new Promise<undefined>((resolve) => {
     const look = (): void => {
       const leftMs = dueInMs();
       if (leftMs <= 0) resolve(undefined);
-      else timer = session.clock.after(Math.min(Math.ceil(leftMs), LONGEST_SLEEP_MS), look);
+      else timer = clock.after(Math.min(Math.ceil(leftMs), LONGEST_SLEEP_MS), look);
     };
     look();
   });

@@ -24,7 +24,7 @@ import type { Session } from '../session.ts';
 import type { WaitOptions } from '../waiting.ts';
 import { Turns } from './line.ts';
 import { appending, codecOf, type QueueOptions } from './queue.ts';
-import { stampOf, Stamps } from './stamps.ts';
+import { Stamps, stampOf } from './stamps.ts';
 import { type Enqueued, type QueueItem, Taker } from './taker.ts';
 
 /** How to use a priority queue. */

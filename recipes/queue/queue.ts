@@ -10,19 +10,27 @@
  * whatever was put before, by whichever process, comes out before. The key is guessed from
  * the wall clock; a clock that is wrong costs a second round trip, and nothing else.
  * Taking: one transaction deletes the first item on condition that it is unchanged and
- * still the first. Consumers that find others at work stand in line (line.ts).
+ * still the first. Consumers that find nothing, or others at work, stand in line (line.ts).
  *
  * Round trips: put 1 (2 for who meets another producer, or has a clock behind the last
- * one's); take 1 while there are more, else 2; a consumer that waited: 1 from the wake-up.
+ * one's); take 1 while there are more, else 2, and 1 for each item that another was quicker
+ * to take, at most eight; a consumer that waited: 1 from the wake-up.
  *
  * Guaranteed: an item that was put comes out once, in the order of putting, unless its
  * consumer dies after taking it. No call doubles an item or loses one because an answer was
  * lost (receipts.ts).
  *
  * Not guaranteed: that an item is worked on. It is out of the queue before its consumer has
- * seen it (at most once); use {@link WorkQueue} where that matters. And no more than one
- * consumer takes at a time, since the order says so. Nor is etcd the place for a queue that
- * grows: see {@link Queue}.
+ * seen it (at most once); use {@link WorkQueue} where that matters. Nor does a queue get
+ * faster by more consumers, since the order lets only one take at a time.
+ *
+ * Where etcd is the wrong tool: each put and each take is a commit of the whole cluster, and
+ * what waits is in the memory and in the snapshot of each member. Measured on one member on
+ * a small machine with a fast disk: about 1000 puts and 1000 takes a second for one process,
+ * 500 takes for four or twelve that compete; 630 bytes of database for a waiting job of 200
+ * bytes, and its history besides until it is compacted, against a quota of 2 GiB. So tens
+ * of thousands of items that wait are fine. For millions, or thousands a second, take a
+ * message broker.
  *
  * Source: the recipe of etcd's `experimental/recipes`, with ZooKeeper's line of waiters.
  *
@@ -34,7 +42,7 @@ import type { Session } from '../session.ts';
 import type { WaitOptions } from '../waiting.ts';
 import { Turns } from './line.ts';
 import type { Attempt } from './receipts.ts';
-import { stampedKey, stampOf, Stamps, type WallClock } from './stamps.ts';
+import { Stamps, stampedKey, stampOf, type WallClock } from './stamps.ts';
 import { type Enqueued, type QueueItem, Taker } from './taker.ts';
 
 /** How to use a queue. */
@@ -143,7 +151,8 @@ export function appending<V, In>({ items }: Taker<V, In>, folder: string, stamps
     first: attempt(start, 0n),
     next([tail]: readonly [RangeResult<V>], revision: Revision): Attempt {
       const stamp = tail.kvs.map(({ key }) => stampOf(key.slice(folder.length))).find((found) => found !== undefined);
-      if (stamp === undefined && tail.more) throw new EtcdError('server', 'keys of others are in the way of every item');
+      if (stamp === undefined && tail.more)
+        throw new EtcdError('server', 'keys of others are in the way of every item');
       if (stamp !== undefined) stamps.saw(stamp);
       return attempt(`${folder}${stampedKey(stamps.next())}`, revision);
     },

@@ -35,8 +35,9 @@ import {
 } from '../../src/index.ts';
 import { mayPass } from '../contender.ts';
 import { LostError, UnknownOutcomeError } from '../errors.ts';
+import { elapsed, patiently } from '../patience.ts';
 import type { Session } from '../session.ts';
-import { patiently, sessionEnd } from '../waiting.ts';
+import { sessionEnd } from '../waiting.ts';
 
 /** One way to do it: conditions and operations, and what the receipt is to say if this was it. */
 export interface Attempt {
@@ -300,19 +301,8 @@ function assertSession(session: Session): void {
   if (!session.alive) throw new LostError('the session', 'session', { cause: sessionEnd(session) });
 }
 
-/** Waits between two tries: longer from try to try, and never past the signal or the lease's end. */
+/** Waits between two tries: longer from try to try, and never past the signal, or the session's end without one. */
 export async function pause(session: Session, tries: number, signal: AbortSignal | undefined): Promise<void> {
   const bound = Math.min(RETRY_MS.max, RETRY_MS.first * 2 ** Math.min(tries, 16));
-  const delayMs = bound * (0.5 + session.etcd.random() / 2);
-  await new Promise<void>((resolve) => {
-    const signals = [signal, session.lease.signal];
-    const done = (): void => {
-      timer.cancel();
-      for (const each of signals) each?.removeEventListener('abort', done);
-      resolve();
-    };
-    const timer = session.clock.after(delayMs, done);
-    for (const each of signals) each?.addEventListener('abort', done, { once: true });
-    if (signals.some((each) => each?.aborted)) done();
-  });
+  await elapsed(session.clock, bound * (0.5 + session.etcd.random() / 2), signal ?? session.lease.signal);
 }

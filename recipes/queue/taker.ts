@@ -16,7 +16,7 @@ import { recipePrefix } from '../names.ts';
 import type { Session } from '../session.ts';
 import { type WaitOptions, waiting } from '../waiting.ts';
 import { type Candidate, hinted, type Order, Taking } from './attempt.ts';
-import { type Attempted, type Awaited, failure, takeInTurn, Turns } from './line.ts';
+import { type Attempted, type Awaited, failure, Turns, takeInTurn } from './line.ts';
 import { Receipts, type Task } from './receipts.ts';
 
 /** What was in a queue. */
@@ -142,7 +142,7 @@ export class Taker<V, In> {
   }
 
   get #readOnly(): Keyspace<V, never> {
-    return this.items as unknown as Keyspace<V, never>;
+    return this.items;
   }
 
   async #attempt(

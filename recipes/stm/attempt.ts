@@ -5,10 +5,7 @@
  * Invariants:
  * 1. An attempt is used once. What was left over of an earlier one cannot leak into the
  *    next: after its end every call on it fails.
- * 2. At the two serializable levels all reads show the store at one revision, the base: the
- *    store's own at the first read. Later reads name that revision, so any member can
- *    answer them; one that has not got there yet is asked again by way of the leader.
- * 3. Whatever was read has a condition in the commit, what was not there included.
+ * 2. Whatever was read has a condition in the commit, what was not there included.
  *
  * Why the conditions of a range are enough. Let R be the revision at which the range was
  * read and K the keys it held. (a) The compare of the whole range, `mod revision < R + 1`,
@@ -27,33 +24,23 @@
 import {
   ClosedError,
   type Compare,
-  EtcdError,
   InvalidArgumentError,
-  type Keyspace,
   type KeyValue,
   type Op,
   type PutOptions,
   type RangeOptions,
   type RangeResult,
   type Revision,
-  type Target,
 } from '../../src/index.ts';
 import { after, type Bounds, isWithin, toTarget } from './bounds.ts';
+import { type ReaderContext, Restart, SnapshotReader } from './snapshot-reader.ts';
 
 /** How far a transaction is kept apart from others; see `StmOptions.isolation`. */
 export type Isolation = 'serializable-snapshot' | 'serializable' | 'repeatable-reads' | 'read-committed';
 
-/** What the store holds, as bytes. */
-export type Store = Keyspace<Uint8Array, string | Uint8Array>;
-
 /** What an attempt works with. */
-export interface AttemptContext {
-  readonly store: Store;
+export interface AttemptContext extends ReaderContext {
   readonly isolation: Isolation;
-  /** The most operations in one list of a transaction. */
-  readonly maxOps: number;
-  /** Ends the attempt. */
-  readonly signal: AbortSignal;
 }
 
 /** How a range is read. */
@@ -74,13 +61,6 @@ export interface Prefetch {
   readonly revision: Revision;
   readonly kvs: ReadonlyMap<string, KeyValue<Uint8Array> | undefined>;
   readonly ranges: ReadonlyMap<string, RangeResult<Uint8Array>>;
-}
-
-/** Thrown inside an attempt that has no chance any more. */
-export class Restart extends EtcdError {
-  constructor(why: string, options: { readonly cause?: unknown } = {}) {
-    super('aborted', `this attempt of the transaction is over, the next begins: ${why}`, options);
-  }
 }
 
 interface Read {
@@ -105,24 +85,6 @@ interface Write {
   readonly options: PutOptions;
 }
 
-interface Fetch {
-  readonly target: Target;
-  readonly options: RangeOptions;
-  resolve(answer: Answer): void;
-  reject(error: unknown): void;
-}
-
-interface Answer {
-  readonly result: RangeResult<Uint8Array>;
-  /** The revision it shows. */
-  readonly revision: Revision;
-}
-
-interface Answers {
-  readonly results: readonly RangeResult<Uint8Array>[];
-  readonly revision: Revision;
-}
-
 /** What a commit is made of, but for the marker. */
 export interface CommitParts {
   readonly conditions: readonly Compare[];
@@ -134,33 +96,27 @@ export interface CommitParts {
 export class Attempt {
   readonly signal: AbortSignal;
   readonly #context: AttemptContext;
-  /** Whether all reads show one revision. */
-  readonly #pins: boolean;
-  /** Whether a read that is to be checked anyway may come from a member that lags behind. */
-  readonly #stale: boolean;
   readonly #prefetch: Prefetch | undefined;
   readonly #reads = new Map<string, Read>();
   readonly #ranges = new Map<string, RangeRead>();
   readonly #writes = new Map<string, Write>();
   readonly #underWay = new Map<string, Promise<Read>>();
-  #queue: Fetch[] = [];
-  #base: Revision | undefined;
-  #settingBase: Promise<unknown> | undefined;
+  readonly #reader: SnapshotReader;
   #doomed: Restart | undefined;
   #over = false;
 
   constructor(context: AttemptContext, retry: boolean, prefetch: Prefetch | undefined) {
     this.#context = context;
     this.signal = context.signal;
-    this.#pins = context.isolation === 'serializable-snapshot' || context.isolation === 'serializable';
-    this.#stale = !this.#pins && !retry;
+    const pins = context.isolation === 'serializable-snapshot' || context.isolation === 'serializable';
     this.#prefetch = prefetch;
-    if (this.#pins) this.#base = prefetch?.revision;
+    // A member that lags behind would give a retry the same old answer.
+    this.#reader = new SnapshotReader(context, { pins, stale: !retry, base: prefetch?.revision });
   }
 
   /** Why it has no chance; undefined while it has one. */
   get doomed(): Restart | undefined {
-    return this.#doomed;
+    return this.#doomed ?? this.#reader.doomed;
   }
 
   /** Whether there is nothing to commit: no writes, and every read shows the same revision or needs no check. */
@@ -176,7 +132,7 @@ export class Attempt {
 
   /** The revision that all reads show; undefined before the first, and at levels where they need not. */
   get base(): Revision | undefined {
-    return this.#base;
+    return this.#reader.base;
   }
 
   /** Refuses everything from now on. */
@@ -201,7 +157,8 @@ export class Attempt {
     if (this.#prefetch?.kvs.has(name)) return Promise.resolve(this.#note(key, this.#prefetch.kvs.get(name), false));
     let read = this.#underWay.get(name);
     if (read === undefined) {
-      read = this.#fetch(key, {})
+      read = this.#reader
+        .read(key, {})
         .then(({ result }) => this.#note(key, result.kvs[0], false))
         .finally(() => this.#underWay.delete(name));
       this.#underWay.set(name, read);
@@ -291,8 +248,8 @@ export class Attempt {
     for (const { covered, revision } of this.#ranges.values()) {
       conditions.push(store.keys(toTarget(covered)).modRevision.lessThan((revision + 1n) as Revision));
     }
-    if (isolation === 'serializable-snapshot' && this.#base !== undefined) {
-      const next = (this.#base + 1n) as Revision;
+    if (isolation === 'serializable-snapshot' && this.base !== undefined) {
+      const next = (this.base + 1n) as Revision;
       for (const [name, { key }] of this.#writes) {
         // A key that was read is held to more than that already.
         if (!this.#reads.has(name)) conditions.push(store.key(key).modRevision.lessThan(next));
@@ -306,7 +263,7 @@ export class Attempt {
     const fetched = this.#prefetch?.ranges.get(id);
     const { result, revision } =
       fetched === undefined || this.#prefetch === undefined
-        ? await this.#fetch(toTarget(spec.bounds), rangeOptions(spec))
+        ? await this.#reader.read(toTarget(spec.bounds), rangeOptions(spec))
         : { result: fetched, revision: this.#prefetch.revision };
     const { kvs, more } = result;
     const read = { spec, kvs, revision, covered: more ? upTo(spec, kvs) : spec.bounds };
@@ -330,81 +287,9 @@ export class Attempt {
     return first;
   }
 
-  /** Puts a read in line: all reads of one turn go out as one. */
-  #fetch(target: Target, options: RangeOptions): Promise<Answer> {
-    if (this.#doomed !== undefined) return Promise.reject(this.#doomed);
-    return new Promise((resolve, reject) => {
-      this.#queue.push({ target, options, resolve, reject });
-      if (this.#queue.length === 1) queueMicrotask(() => void this.#flush());
-    });
-  }
-
-  async #flush(): Promise<void> {
-    const batch = this.#queue;
-    this.#queue = [];
-    for (let from = 0; from < batch.length; from += this.#context.maxOps) {
-      const part = batch.slice(from, from + this.#context.maxOps);
-      try {
-        const { results, revision } = await this.#ask(part);
-        for (const [index, { resolve }] of part.entries()) {
-          resolve({ result: results[index] as RangeResult<Uint8Array>, revision });
-        }
-      } catch (error) {
-        for (const { reject } of part) reject(error);
-      }
-    }
-  }
-
-  async #ask(part: readonly Fetch[]): Promise<Answers> {
-    if (!this.#pins) return this.#send(part, undefined, this.#stale);
-    while (this.#base === undefined && this.#settingBase !== undefined) await this.#settingBase;
-    if (this.#base !== undefined) {
-      const { results } = await this.#sendPinned(part, this.#base);
-      return { results, revision: this.#base };
-    }
-    const first = this.#send(part, undefined, false);
-    this.#settingBase = first.then(
-      ({ revision }) => {
-        this.#base = revision;
-      },
-      () => {
-        this.#settingBase = undefined;
-      },
-    );
-    return first;
-  }
-
-  async #sendPinned(part: readonly Fetch[], base: Revision): Promise<Answers> {
-    try {
-      try {
-        return await this.#send(part, base, true);
-      } catch (error) {
-        // The member has not got there yet; asked for a linearizable read, it waits until it has.
-        if (!(error instanceof EtcdError && error.code === 'future-revision')) throw error;
-        return await this.#send(part, base, false);
-      }
-    } catch (error) {
-      if (!(error instanceof EtcdError && error.code === 'compacted')) throw error;
-      this.#doomed ??= new Restart('the revision it reads at has been compacted', { cause: error });
-      throw this.#doomed;
-    }
-  }
-
-  async #send(part: readonly Fetch[], revision: Revision | undefined, serializable: boolean): Promise<Answers> {
-    const { store, signal } = this.#context;
-    const [only] = part;
-    if (only !== undefined && part.length === 1) {
-      const result = await store.range(only.target, { ...only.options, revision, serializable, signal });
-      return { results: [result], revision: result.revision };
-    }
-    const ops = part.map(({ target, options }) => store.op.range(target, { ...options, revision }));
-    const done = await store.txn({ then: ops }, { signal });
-    return { results: done.results as readonly RangeResult<Uint8Array>[], revision: done.revision };
-  }
-
   #assertOpen(): void {
     if (this.#over) throw new ClosedError('this attempt of the transaction');
-    if (this.#doomed !== undefined) throw this.#doomed;
+    if (this.doomed !== undefined) throw this.doomed;
   }
 }
 

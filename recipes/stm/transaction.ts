@@ -91,10 +91,7 @@ export class StmTransaction<V = string, In = string | Uint8Array> {
   /** The same transaction below a prefix, with a codec of its own. Default: this one's. */
   keyspace(prefix: Key): StmTransaction<V, In>;
   keyspace<W, WIn>(prefix: Key, codec: Codec<W, WIn>): StmTransaction<W, WIn>;
-  keyspace(
-    prefix: Key,
-    codec: Codec<unknown, never> = this.#codec,
-  ): StmTransaction<unknown, never> {
+  keyspace(prefix: Key, codec: Codec<unknown, never> = this.#codec): StmTransaction<unknown, never> {
     const whole = Buffer.concat([this.#prefix, utf8.encode(prefix)]);
     return new StmTransaction(this.#attempt, this.attempt, whole, codec);
   }

@@ -8,7 +8,6 @@ import { GrpcFaultProxy } from '../support/grpc-fault-proxy.ts';
 
 export const TXN = '/etcdserverpb.KV/Txn';
 export const RANGE = '/etcdserverpb.KV/Range';
-export const PUT = '/etcdserverpb.KV/Put';
 export const DELETE = '/etcdserverpb.KV/DeleteRange';
 export const WATCH = '/etcdserverpb.Watch/Watch';
 

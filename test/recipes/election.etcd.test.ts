@@ -69,7 +69,13 @@ describeOnEtcd('elections', (suite) => {
       );
       await untilKeys(a.etcd, `${name}/`, n + 1);
     }
-    expect((await new ElectionView(a.etcd, name).candidates()).map(({ value }) => value)).toEqual(['0', '1', '2', '3', '4']);
+    expect((await new ElectionView(a.etcd, name).candidates()).map(({ value }) => value)).toEqual([
+      '0',
+      '1',
+      '2',
+      '3',
+      '4',
+    ]);
     await leader.resign();
     await Promise.all(runs);
     expect(order).toEqual(['1', '2', '3', '4']);
@@ -93,11 +99,12 @@ describeOnEtcd('elections', (suite) => {
     await leader.proclaim('a2');
     expect(await next()).toMatchObject({ kind: 'leader', term: leader.term, value: 'a2' });
     // A candidate that waits changes nothing for observers.
+    const upcoming = next();
     const waiting = new Election(b.session, name).campaign({ value: 'b' });
     await untilKeys(a.etcd, `${name}/`, 2);
     await leader.resign();
     const second = await waiting;
-    expect(await next()).toMatchObject({ kind: 'leader', term: second.term, value: 'b' });
+    expect(await upcoming).toMatchObject({ kind: 'leader', term: second.term, value: 'b' });
     await second.resign();
     expect(await next()).toMatchObject({ kind: 'vacant' });
     const ended = states.next();
@@ -137,7 +144,8 @@ describeOnEtcd('elections', (suite) => {
 
   it('Go #19597: a candidate whose lease is gone fails at once, and is never the leader', async () => {
     await using a = await Program.start(suite);
-    await using b = await Program.start(suite);
+    // Its keepalive would only tell it after twenty seconds.
+    await using b = await Program.start(suite, { ttlSeconds: 60 });
     await using c = await Program.start(suite);
     const name = newName();
     const leader = await new Election(a.session, name).campaign();
@@ -314,6 +322,20 @@ describeOnEtcd('elections', (suite) => {
     await expect(leader.proclaim('x')).rejects.toThrow(LostError);
     await expect(leader.resign()).rejects.toThrow(LostError);
     expect(a.session.alive).toBe(true);
+  });
+
+  it('fence off a leader whose key an operator has written over: the others take it for none', async () => {
+    await using a = await Program.start(suite);
+    await using b = await Program.start(suite);
+    const name = newName();
+    const old = await new Election(a.session, name).campaign();
+    await b.etcd.put(old.key, 'no lease any more');
+    const now = await new Election(b.session, name).campaign({ timeoutMs: 5_000 });
+    await now.kv.put(`${name}-data`, 'new');
+    await expect(old.kv.put(`${name}-data`, 'stale')).rejects.toThrow(LostError);
+    expect((await b.etcd.get(`${name}-data`))!.value).toBe('new');
+    await now.resign();
+    await expectEmpty(b.etcd, `${name}/`);
   });
 
   it('fence the leader’s writes; without that a deposed leader does harm', async () => {

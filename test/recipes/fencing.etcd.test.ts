@@ -15,7 +15,7 @@ import { Session } from '../../recipes/session.ts';
 import { Etcd, EtcdError, type Revision } from '../../src/index.ts';
 import { describeOnEtcd } from '../support/fixtures.ts';
 import { tieProcess } from '../support/lifeline.ts';
-import { Actor, outcome, uniqueName, untilCount } from './lock-bed.ts';
+import { Actor, grpcProxy, outcome, uniqueName, untilCount, WATCH } from './lock-bed.ts';
 
 /** A store that is not etcd: it refuses a token lower than the highest it has seen. */
 class FencedStore {
@@ -42,7 +42,10 @@ describeOnEtcd('Fencing', (suite) => {
   const open = (): Promise<Actor> => Actor.open(suite.cluster.endpoints);
 
   it('a holder whose lease was revoked behind its back changes nothing in etcd nor in a fenced store', async () => {
-    await using alice = await open();
+    await using proxy = await grpcProxy(suite);
+    // Alice does not hear of anything.
+    proxy.rule({ path: WATCH, action: 'hang' });
+    await using alice = await Actor.open([proxy.address]);
     await using bob = await open();
     const name = uniqueName(suite);
     const outside = new FencedStore();
@@ -56,9 +59,10 @@ describeOnEtcd('Fencing', (suite) => {
     expect(outside.write('b', b.token)).toBe(true);
     expect(outside.write('b again', b.token)).toBe(true);
     unfenced.value = 'b';
-    // Alice has not heard of anything yet, or does not listen.
+    const { condition } = a;
+    expect(a.held).toBe(true);
     await expect(a.guard({ then: [alice.etcd.op.put(`${name}-data`, 'a')] })).rejects.toBeInstanceOf(LostError);
-    const bare = await alice.etcd.txn({ if: [a.condition], then: [alice.etcd.op.put(`${name}-data`, 'a')] });
+    const bare = await alice.etcd.txn({ if: [condition], then: [alice.etcd.op.put(`${name}-data`, 'a')] });
     expect(bare.succeeded).toBe(false);
     expect(outside.write('a', a.token)).toBe(false);
     expect((await bob.etcd.get(`${name}-data`))?.value).toBe('b');
@@ -106,7 +110,10 @@ describeOnEtcd('Fencing', (suite) => {
    * revoked at random. How many additions were confirmed, what the counter says in the end, and the tokens in the order
    * of the confirmed writes.
    */
-  async function additions(guarded: boolean, grants: number): Promise<{ confirmed: number; counter: number; tokens: bigint[] }> {
+  async function additions(
+    guarded: boolean,
+    grants: number,
+  ): Promise<{ confirmed: number; counter: number; tokens: bigint[] }> {
     await using etcd = new Etcd({ endpoints: suite.cluster.endpoints });
     await using operator = await open();
     const name = uniqueName(suite);

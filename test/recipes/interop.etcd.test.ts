@@ -11,8 +11,15 @@ describeOnEtcd('Interoperation with etcdctl lock', (suite) => {
   const open = (): Promise<Actor> => Actor.open(suite.cluster.endpoints);
 
   /** An `etcdctl lock`: it says the key when it has the lock, and gives the lock up when it is interrupted. */
-  function etcdctlLock(name: string, ttlSeconds?: number): { acquired: Promise<string>; release: () => Promise<void>; kill: () => void } {
-    const child = suite.cluster.spawnEtcdctl(['lock', name, ...(ttlSeconds === undefined ? [] : [`--ttl=${ttlSeconds}`])]);
+  function etcdctlLock(
+    name: string,
+    ttlSeconds?: number,
+  ): { acquired: Promise<string>; release: () => Promise<void>; kill: () => void } {
+    const child = suite.cluster.spawnEtcdctl([
+      'lock',
+      name,
+      ...(ttlSeconds === undefined ? [] : [`--ttl=${ttlSeconds}`]),
+    ]);
     const acquired = once(createInterface({ input: child.stdout }), 'line').then(([line]) => line as string);
     return {
       acquired,

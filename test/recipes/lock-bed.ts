@@ -7,7 +7,6 @@ import { GrpcFaultProxy } from '../support/grpc-fault-proxy.ts';
 
 export const TXN = '/etcdserverpb.KV/Txn';
 export const RANGE = '/etcdserverpb.KV/Range';
-export const PUT = '/etcdserverpb.KV/Put';
 export const DELETE = '/etcdserverpb.KV/DeleteRange';
 export const GRANT = '/etcdserverpb.Lease/LeaseGrant';
 export const REVOKE = '/etcdserverpb.Lease/LeaseRevoke';

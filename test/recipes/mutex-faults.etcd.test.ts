@@ -68,7 +68,10 @@ describeOnEtcd('Mutex through faults', (suite) => {
     await untilCount(holder.etcd, `${name}/`, 3);
     await lock.release();
     const mine = await waiting;
-    expect((await new Mutex(holder.session, name).contenders()).map(({ key }) => key)).toEqual([mine.key, expect.any(String)]);
+    expect((await new Mutex(holder.session, name).contenders()).map(({ key }) => key)).toEqual([
+      mine.key,
+      expect.any(String),
+    ]);
     await mine.release();
     await (await behind).release();
     await untilEmpty(holder.etcd, `${name}/`);
@@ -234,10 +237,14 @@ describeOnEtcd('Mutex through faults', (suite) => {
     proxy.blackhole();
     const next = await waiting;
     expect(order).toEqual(['the first is told', 'the second has it']);
-    expect(lock.signal.reason).toMatchObject({ reason: 'session', cause: { name: 'LeaseLostError', reason: 'deadline' } });
+    expect(lock.signal.reason).toMatchObject({
+      reason: 'session',
+      cause: { name: 'LeaseLostError', reason: 'deadline' },
+    });
     // Nothing is even sent.
     await expect(lock.guard({ then: [cut.etcd.op.put(`${name}-data`, 'x')] })).rejects.toBeInstanceOf(LostError);
     expect(next.token).toBeGreaterThan(lock.token);
+    await expect(lock.release()).rejects.toMatchObject({ name: 'LostError', reason: 'session' });
     await next.release();
     proxy.heal();
     await untilEmpty(rival.etcd, `${name}/`);

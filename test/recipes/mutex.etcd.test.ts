@@ -66,7 +66,10 @@ describeOnEtcd('Mutex', (suite) => {
     const counted = countCalls(proxy);
     const failed = await mutex.tryAcquire();
     expect(counted()).toEqual({ [TXN]: 1 });
-    expect(failed).toMatchObject({ acquired: false, holder: { key: lock.key, token: lock.token, owner: { owner: 'alice' } } });
+    expect(failed).toMatchObject({
+      acquired: false,
+      holder: { key: lock.key, token: lock.token, owner: { owner: 'alice' } },
+    });
     expect(await holder.etcd.revision()).toBe(before);
     await lock.release();
     const again = countCalls(proxy);
@@ -237,9 +240,15 @@ describeOnEtcd('Mutex', (suite) => {
     await lock.guard({ then: [alice.etcd.op.put(`${name}-data`, '1')] });
     await theirs.requestRelease({ reason: 'really' });
     const next = await waiting;
-    expect(requests.map(({ by, reason }) => [by.owner, reason])).toEqual([['bob', 'deployment'], ['bob', 'really']]);
+    expect(requests.map(({ by, reason }) => [by.owner, reason])).toEqual([
+      ['bob', 'deployment'],
+      ['bob', 'really'],
+    ]);
     // Bob does not listen.
-    expect(await new Mutex(alice.session, name).requestRelease()).toMatchObject({ asked: false, holder: { key: next.key } });
+    expect(await new Mutex(alice.session, name).requestRelease()).toMatchObject({
+      asked: false,
+      holder: { key: next.key },
+    });
     await next.release();
     await untilEmpty(alice.etcd, `${name}/`);
   });
@@ -250,7 +259,9 @@ describeOnEtcd('Mutex', (suite) => {
     await using bob = await open({ owner: 'bob' });
     const name = uniqueName(suite);
     const requests: ReleaseRequest[] = [];
-    const lock = await new Mutex(alice.session, name).acquire({ onReleaseRequested: (request) => requests.push(request) });
+    const lock = await new Mutex(alice.session, name).acquire({
+      onReleaseRequested: (request) => requests.push(request),
+    });
     const hang = proxy.rule({ path: WATCH, action: 'hang' });
     proxy.cut();
     await hang.waitApplied();
@@ -311,12 +322,16 @@ describeOnEtcd('Mutex', (suite) => {
     goOn();
     await expect(detached).rejects.toBeInstanceOf(WaitTimeoutError);
     await outside.release();
+    let enteredAgain = false;
     const lost = mutex.run(async (lock, signal) => {
       await actor.etcd.delete(lock.key);
       await fired(signal);
-      await mutex.run(async () => {});
+      await mutex.run(async () => {
+        enteredAgain = true;
+      });
     });
     await expect(lost).rejects.toMatchObject({ name: 'LostError', reason: 'key-gone' });
+    expect(enteredAgain).toBe(false);
     // Without the option, work that asks for its own lock waits for itself.
     const plain = new Mutex(actor.session, name);
     await expect(plain.run(() => plain.acquire({ timeoutMs: 50 }))).rejects.toBeInstanceOf(WaitTimeoutError);

@@ -1,4 +1,5 @@
 /** What the tests of the queues share: clients behind a proxy that knows gRPC, and looks at what is left. */
+import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Session, type SessionOptions } from '../../recipes/session.ts';
 import { Etcd, type EtcdOptions } from '../../src/index.ts';
@@ -6,7 +7,6 @@ import type { EtcdSuite } from '../support/fixtures.ts';
 import { GrpcFaultProxy } from '../support/grpc-fault-proxy.ts';
 
 export const TXN = '/etcdserverpb.KV/Txn';
-export const RANGE = '/etcdserverpb.KV/Range';
 export const WATCH = '/etcdserverpb.Watch/Watch';
 
 /** One process, as it were: a client of its own with a session, behind a proxy of its own. */
@@ -40,6 +40,22 @@ export class Party implements AsyncDisposable {
     return this.calls - before;
   }
 
+  /** Waits until nothing more is called for a while: what was set going in the background has come to rest. */
+  async quiet(): Promise<void> {
+    for (let before = -1; before !== this.calls; ) {
+      before = this.calls;
+      await sleep(150);
+    }
+  }
+
+  /** Waits until so many watchers have been asked for, all in all, since the start. */
+  async watching(requests: number): Promise<void> {
+    await this.proxy.waitFor((calls) => {
+      const sent = calls.filter(({ path }) => path === WATCH).reduce((sum, call) => sum + call.requestMessages, 0);
+      return sent >= requests;
+    });
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.proxy.clearRules();
     await this.session.close();
@@ -48,7 +64,12 @@ export class Party implements AsyncDisposable {
   }
 }
 
-/** The keys below a prefix, without those that stand for a session and go with it. */
+/** A name that no other test uses. */
+export function newName(): string {
+  return `q-${randomBytes(6).toString('hex')}`;
+}
+
+/** The keys below a prefix, without the receipts, which stand for a session and go with it. */
 export async function keysBelow(etcd: Etcd, prefix: string): Promise<string[]> {
   const { kvs } = await etcd.range({ prefix }, { keysOnly: true });
   return kvs.map(({ key }) => key.slice(prefix.length)).filter((key) => !/(^|\/)receipts\//.test(key));
@@ -57,4 +78,9 @@ export async function keysBelow(etcd: Etcd, prefix: string): Promise<string[]> {
 /** Looks until it is so; the test's time limit is the caller's. */
 export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await condition())) await sleep(10);
+}
+
+/** What a promise came to, without throwing. */
+export function outcome<T>(promise: Promise<T>): Promise<T | Error> {
+  return promise.catch((error: unknown) => error as Error);
 }

@@ -2,7 +2,7 @@
 import { expect, it } from 'vitest';
 import { LostError } from '../../recipes/errors.ts';
 import { Mutex } from '../../recipes/mutex.ts';
-import { Session } from '../../recipes/session.ts';
+import type { Session } from '../../recipes/session.ts';
 import { supervise } from '../../recipes/supervise.ts';
 import { Etcd } from '../../src/index.ts';
 import { FaultProxy } from '../support/fault-proxy.ts';
@@ -60,13 +60,16 @@ describeOnEtcd('Session', (suite) => {
   });
 
   it('ends the waits that stand on it, and cleans up after them, before it is closed', async () => {
+    await using proxy = await grpcProxy(suite);
     await using holder = await open();
     const name = uniqueName(suite);
     const lock = await new Mutex(holder.session, name).acquire();
-    const waiter = await open();
+    const waiter = await Actor.open([proxy.address]);
     const waiting = outcome(new Mutex(waiter.session, name).acquire());
     await untilCount(holder.etcd, `${name}/`, 2);
     await waiter.session.close();
+    expect(proxy.count(DELETE)).toBe(1);
+    expect(proxy.callsOf(DELETE)[0]?.order).toBeLessThan(proxy.callsOf(REVOKE)[0]?.order ?? -1);
     expect((await waiting).error).toMatchObject({ name: 'LostError', reason: 'session', cause: { reason: 'revoked' } });
     expect((await holder.etcd.range({ prefix: `${name}/` })).kvs.map(({ key }) => key)).toEqual([lock.key]);
     for (const late of [new Mutex(waiter.session, name).acquire(), new Mutex(waiter.session, name).tryAcquire()]) {
@@ -200,7 +203,9 @@ describeOnEtcd('Session', (suite) => {
       signal.throwIfAborted();
     });
     await expect(stopped).rejects.toThrow('shut down');
-    await expect(supervise(etcd, { ttlSeconds: 0.5 }, async () => {})).rejects.toMatchObject({ code: 'invalid-argument' });
+    await expect(supervise(etcd, { ttlSeconds: 0.5 }, async () => {})).rejects.toMatchObject({
+      code: 'invalid-argument',
+    });
     const wrong = new Etcd({ endpoints: suite.cluster.endpoints });
     await wrong.close();
     await expect(supervise(wrong, {}, async () => {})).rejects.toMatchObject({ code: 'closed' });

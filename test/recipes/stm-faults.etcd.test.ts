@@ -8,6 +8,7 @@ import { StmConflictError, type StmTransaction, stm } from '../../recipes/stm/st
 import {
   AbortError,
   ClosedError,
+  DeadlineError,
   Etcd,
   EtcdError,
   formatId,
@@ -85,6 +86,25 @@ describeOnEtcd('stm through faults', (suite) => {
       markers.giveBack(marker);
     }
     expect(await etcd.get(`${p}x`)).toBeUndefined();
+  });
+
+  it('counts once, though the request that was given up arrives in the end', async () => {
+    await using etcd = open();
+    const key = `${suite.prefix()}n`;
+    await stm(etcd, count(key));
+    const { txn } = etcd;
+    const held: Parameters<Etcd['txn']>[0][] = [];
+    // The next commit is held up on its way; the caller's time for it runs out.
+    etcd.txn = async (spec) => {
+      held.push(spec);
+      etcd.txn = txn;
+      throw new DeadlineError('no answer came', { applied: 'maybe' });
+    };
+    const blind = (tx: StmTransaction): void => tx.put(key, 'mine');
+    expect(await stm(etcd, blind)).toMatchObject({ attempts: 2 });
+    await etcd.put(key, 'newer');
+    expect(await etcd.txn(held[0]!)).toMatchObject({ succeeded: false });
+    expect(await textAt(etcd, key)).toBe('newer');
   });
 
   it('says that it does not know, when nobody can be asked', async () => {

@@ -1,7 +1,7 @@
 /** The STM on real etcd: what each level promises, phantoms, and the named faults of other STMs. */
 import { expect, it } from 'vitest';
 import { type Isolation, type StmTransaction, stm } from '../../recipes/stm/stm.ts';
-import { Etcd, EtcdError, json, type Revision } from '../../src/index.ts';
+import { Etcd, EtcdError, json } from '../../src/index.ts';
 import { errorOf } from '../conformance/helpers.ts';
 import { describeOnEtcd } from '../support/fixtures.ts';
 import { countCalls, GRANT, grpcProxy, RANGE, TXN } from './lock-bed.ts';
@@ -223,7 +223,13 @@ describeOnEtcd('stm', (suite) => {
       expect(await show({ all: true }, { limit: 2 })).toBe('a=new d=new');
       expect(await show({ all: true }, { limit: 2, order: 'descending' })).toBe('f=old e=new');
       expect(await show({ from: 'b', to: 'f' })).toBe('d=new e=new');
+      // What is deleted here makes room for the next one, which has to be fetched for that.
+      expect(await show({ from: 'b' }, { limit: 1 })).toBe('d=new');
+      expect(await show({ from: 'e', to: 'z' }, { limit: 2 })).toBe('e=new f=old');
+      mine.delete('d');
       mine.delete('e');
+      expect(await show({ from: 'b' }, { limit: 1 })).toBe('f=old');
+      mine.put('d', 'new');
       expect(await show({ from: 'b' })).toBe('d=new f=old');
       mine.put('b', 'again');
       expect(await show({ prefix: 'b' }, { limit: 1 })).toBe('b=again');

@@ -24,7 +24,7 @@ import { type Codec, formatId, type Keyspace, type KeyValue, type Op } from '../
 import { recipePrefix } from '../../names.ts';
 import type { Session } from '../../session.ts';
 import { Receipts } from '../receipts.ts';
-import { stampOf, Stamps, stampText, type WallClock } from '../stamps.ts';
+import { Stamps, stampOf, stampText, type WallClock } from '../stamps.ts';
 
 /** What is known of a job besides its payload. */
 export interface JobRecord {

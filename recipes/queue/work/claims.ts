@@ -2,20 +2,29 @@
  * Taking jobs: which one, and the transaction that claims it.
  *
  * A worker looks at the first few jobs that can be had and takes a random one of them, so
- * that workers rarely want the same; who is beaten sees in the same answer what is left.
+ * that workers rarely want the same. What else it saw it tries the next time without a look.
+ * Who is beaten sees in the same answer what is left.
  * Workers that find nothing stand in line (line.ts), and one job wakes one of them.
  *
  * @module
  */
 
-import type { Keyspace, KeyValue, Op, RangeResult, Revision, WatchEvent } from '../../../src/index.ts';
+import {
+  CompactedError,
+  type Keyspace,
+  type KeyValue,
+  type Op,
+  type RangeResult,
+  type Revision,
+  type WatchEvent,
+} from '../../../src/index.ts';
 import { type Contender, mayPass } from '../../contender.ts';
 import { LostError } from '../../errors.ts';
+import { patiently } from '../../patience.ts';
 import type { SessionUser } from '../../session.ts';
 import type { Attempted } from '../line.ts';
-import { patiently } from '../../waiting.ts';
 import { type Attempt, pause, type Task } from '../receipts.ts';
-import { type Board, jobIdOf, readRecord, recordText, READY, STATE } from './board.ts';
+import { type Board, jobIdOf, READY, readRecord, recordText, STATE } from './board.ts';
 import { claimText, Job } from './job.ts';
 
 type Look = readonly [Op<RangeResult<string>>, ...Op<KeyValue | undefined>[]];
@@ -30,6 +39,8 @@ export class Claims<V> implements SessionUser {
   readonly #stop = new AbortController();
   #watching: Promise<void> | undefined;
   #limit = CHOICE;
+  /** Jobs that were to be had at the last look. Others may have them by now: to try costs no more than to look. */
+  #known: KeyValue[] = [];
 
   constructor(board: Board<V, never>) {
     this.#board = board;
@@ -92,22 +103,28 @@ export class Claims<V> implements SessionUser {
       }
       return { receipt: id, if: conditions, then };
     };
+    const known = hint?.type === 'put' && isJob(hint.kv) ? hint.kv : this.#pickKnown();
     return {
       what: `claiming a job of the work queue ${name}`,
       look: [
         keys.op.range({ prefix: READY }, { limit: this.#limit }),
         ...(place === undefined ? [] : [session.etcd.op.get(place.key)]),
       ],
-      first: hint?.type === 'put' && isJob(hint.kv) ? attempt(hint.kv) : undefined,
+      first: known && attempt(known),
       next: ([{ kvs }, own]) => {
         if (place !== undefined && own === undefined) throw new LostError('the place in the line', 'key-gone');
         const isNew = (kv: KeyValue): boolean => tried.get(kv.key.slice(READY.length))?.modRevision !== kv.modRevision;
-        const choice = kvs.filter((kv) => isJob(kv) && isNew(kv));
-        const kv = choice[Math.floor(session.etcd.random() * choice.length)];
+        this.#known = kvs.filter((kv) => isJob(kv) && isNew(kv));
+        const kv = this.#pickKnown();
         return kv && attempt(kv);
       },
       late: (id, token) => this.#undo(id, pick(tried, id), token),
     };
+  }
+
+  #pickKnown(): KeyValue | undefined {
+    const { random } = this.#board.session.etcd;
+    return this.#known.splice(Math.floor(random() * this.#known.length), 1)[0];
   }
 
   async #claimed({ id, token, ready, sentAt, payload }: Claimed<V>, signal: AbortSignal): Promise<Job<V>> {
@@ -170,16 +187,28 @@ export class Claims<V> implements SessionUser {
   async #follow(from: Revision): Promise<void> {
     const { keys, ownClaims } = this.#board;
     const { signal } = this.#stop;
-    try {
-      for await (const event of keys.watch({ prefix: ownClaims }, { from, resync: true, signal })) {
-        if (event.type !== 'delete') continue;
-        const job = this.#jobs.get(event.kv.key);
-        // Deletes of an earlier claim of the same job may be told late.
-        if (job !== undefined && event.revision > job.token) job.keyGone();
+    for (;;) {
+      try {
+        for await (const event of keys.watch({ prefix: ownClaims }, { from, only: 'delete', signal })) {
+          if (event.type === 'delete') this.#gone(event.kv.key, event.revision);
+        }
+        return;
+      } catch (error) {
+        // With any other error only this early warning is gone: the store still decides, and the session still tells.
+        if (!(error instanceof CompactedError)) return;
       }
-    } catch {
-      // Only the early warning is gone: the store still decides, and the session still tells.
+      const seen = await keys.range({ prefix: ownClaims }, { keysOnly: true, signal }).catch(() => undefined);
+      if (seen === undefined) return;
+      const there = new Set(seen.kvs.map(({ key }) => key));
+      for (const key of [...this.#jobs.keys()]) if (!there.has(key)) this.#gone(key, seen.revision);
+      from = (seen.revision + 1n) as Revision;
     }
+  }
+
+  #gone(key: string, revision: Revision): void {
+    const job = this.#jobs.get(key);
+    // Of an earlier claim of the same job one may hear late.
+    if (job !== undefined && revision > job.token) job.keyGone();
   }
 }
 
@@ -206,4 +235,3 @@ function claimedRecord(ready: KeyValue, claim: string) {
   const record = readRecord(ready);
   return { ...record, attempts: record.attempts + 1, claim };
 }
-

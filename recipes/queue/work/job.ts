@@ -16,8 +16,8 @@
 
 import {
   type CallOptions,
-  checkedSignal,
   type Compare,
+  checkedSignal,
   type KeyValue,
   LeaseLostError,
   type Op,
@@ -27,10 +27,11 @@ import {
   type TxnResult,
   type TxnSpec,
 } from '../../../src/index.ts';
-import { LostError, type LossReason, UnknownOutcomeError } from '../../errors.ts';
+import { type LossReason, LostError, UnknownOutcomeError } from '../../errors.ts';
 import { ownerText } from '../../names.ts';
+import { patiently } from '../../patience.ts';
 import type { SessionUser } from '../../session.ts';
-import { patiently, sessionEnd, type WaitOptions, waiting } from '../../waiting.ts';
+import { sessionEnd, type WaitOptions, waiting } from '../../waiting.ts';
 import { failure } from '../line.ts';
 import { type Board, type JobRecord, STATE } from './board.ts';
 
@@ -109,6 +110,7 @@ export class Job<V = string> implements AsyncDisposable, SessionUser {
   readonly #running = new Set<Promise<unknown>>();
   #timer: Timer | undefined;
   #moving = 0;
+  #settled = false;
   #lost: LostError | undefined;
   #unknown: UnknownOutcomeError | undefined;
 
@@ -153,6 +155,12 @@ export class Job<V = string> implements AsyncDisposable, SessionUser {
   /** Whether the job is ours, as far as can be told without asking the store. */
   get held(): boolean {
     return this.#check() === undefined;
+  }
+
+  /** Whether the job can still be settled by us: also when its time is over, as long as nobody else has it. */
+  get open(): boolean {
+    const lost = this.#check();
+    return !this.#settled && (lost === undefined || lost.reason === 'expired');
   }
 
   /** How long the job is certainly ours, in milliseconds; 0 when it is not. */
@@ -307,7 +315,10 @@ export class Job<V = string> implements AsyncDisposable, SessionUser {
     const { keys } = this.#board;
     const leave = [keys.op.delete(this.key), keys.op.delete(STATE + this.id)];
     const done = await this.#whileOurs(what, conditions, [...moves, ...leave], options);
-    if (done.settled) this.lose('released');
+    if (done.settled) {
+      this.#settled = true;
+      this.lose('released');
+    }
     return done;
   }
 
@@ -319,6 +330,7 @@ export class Job<V = string> implements AsyncDisposable, SessionUser {
     options: WaitOptions,
   ): Promise<{ settled: boolean; revision: Revision; results: readonly unknown[] | undefined }> {
     const lost = this.#check();
+    if (this.#settled) throw new LostError(`the job ${this.id}`, 'released');
     if (lost !== undefined && lost.reason !== 'expired') throw this.#unknown ?? lost;
     const { session, keys, receipts } = this.#board;
     using wait = waiting(session, options);

@@ -16,25 +16,22 @@
  * @module
  */
 
-import { CompactedError, type Keyspace, type KeyValue, type Revision, type Timer, type WatchBatch } from '../../../src/index.ts';
+import {
+  CompactedError,
+  type Keyspace,
+  type KeyValue,
+  type Revision,
+  type Timer,
+  type WatchBatch,
+} from '../../../src/index.ts';
 import { Contender } from '../../contender.ts';
 import { isParticipant } from '../../names.ts';
+import { patiently } from '../../patience.ts';
 import type { SessionUser } from '../../session.ts';
 import { NEWEST_TWO, untilTurn } from '../../turn.ts';
-import { patiently } from '../../waiting.ts';
 import { type Awaited, untilAwaited } from '../line.ts';
 import { pause } from '../receipts.ts';
-import {
-  type Board,
-  CLAIMS,
-  claimedOf,
-  DELAYED_AT,
-  delayedOf,
-  INFLIGHT,
-  jobIdOf,
-  readRecord,
-  STATE,
-} from './board.ts';
+import { type Board, CLAIMS, claimedOf, DELAYED_AT, delayedOf, INFLIGHT, jobIdOf, readRecord, STATE } from './board.ts';
 
 /** How many delayed jobs are moved at once: two operations and a condition each. */
 const BATCH = 32;

@@ -43,6 +43,14 @@ const guarded = await lock.guard({ then: [etcd.op.put(`${name}-data`, 'first, la
 // And what the store says to one that would not even look at the clock.
 const bare = await etcd.txn({ if: [lock.condition], then: [etcd.op.put(`${name}-data`, 'first, late')] });
 await unguarded;
-say({ ...believed, guarded, bare: bare.succeeded, released: await lock.release().then(() => 'done', (e: Error) => e.name) });
+say({
+  ...believed,
+  guarded,
+  bare: bare.succeeded,
+  released: await lock.release().then(
+    () => 'done',
+    (e: Error) => e.name,
+  ),
+});
 await session.close();
 await etcd.close();

@@ -1,0 +1,36 @@
+/**
+ * Waiting for time to pass, or for one's own work, within limits.
+ *
+ * @module
+ */
+
+import type { Clock } from '../src/index.ts';
+
+/** How long a call that has failed waits for its own cleaning up. */
+const CLEANING_MS = 2_000;
+
+/** Waits until something is done or has failed, but at most `limitMs`, by default two seconds; it goes on by itself. */
+export function patiently(clock: Clock, work: Promise<unknown>, limitMs: number = CLEANING_MS): Promise<void> {
+  return new Promise((resolve) => {
+    const limit = clock.after(limitMs, resolve);
+    const done = (): void => {
+      limit.cancel();
+      resolve();
+    };
+    work.then(done, done);
+  });
+}
+
+/** Waits for a time, or until the signal fires. */
+export function elapsed(clock: Clock, delayMs: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = clock.after(delayMs, done);
+    signal?.addEventListener('abort', done, { once: true });
+    if (signal?.aborted) done();
+    function done(): void {
+      timer.cancel();
+      signal?.removeEventListener('abort', done);
+      resolve();
+    }
+  });
+}

@@ -1,0 +1,384 @@
+/** The semaphore on real etcd. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, it } from 'vitest';
+import { LostError, WaitTimeoutError } from '../../recipes/errors.ts';
+import { type HeldPermits, Semaphore } from '../../recipes/semaphore.ts';
+import { describeOnEtcd } from '../support/fixtures.ts';
+import {
+  Actor,
+  countCalls,
+  DELETE,
+  fired,
+  grpcProxy,
+  outcome,
+  RANGE,
+  TXN,
+  uniqueName,
+  until,
+  untilCount,
+  untilEmpty,
+  WATCH,
+} from './lock-bed.ts';
+
+describeOnEtcd('Semaphore', (suite) => {
+  const open = (options?: Parameters<typeof Actor.open>[1]): Promise<Actor> =>
+    Actor.open(suite.cluster.endpoints, options);
+
+  it('hands out permits in one round trip while there are some, and takes them back in one', async () => {
+    await using proxy = await grpcProxy(suite);
+    await using actor = await Actor.open([proxy.address]);
+    const name = uniqueName(suite);
+    const semaphore = new Semaphore(actor.session, name, { limit: 3 });
+    const counted = countCalls(proxy);
+    const held = [await semaphore.acquire(), await semaphore.acquire({ permits: 2 })];
+    expect(counted()).toEqual({ [TXN]: 2 });
+    expect(held.map(({ permits }) => permits)).toEqual([1, 2]);
+    await expect(semaphore.acquire({ timeoutMs: 50 })).rejects.toBeInstanceOf(WaitTimeoutError);
+    expect((await semaphore.contenders()).map(({ permits, holds }) => [permits, holds])).toEqual([
+      [1, true],
+      [2, true],
+    ]);
+    const releasing = countCalls(proxy);
+    for (const each of held) await each.release();
+    expect(releasing()).toEqual({ [DELETE]: 2 });
+    expect(await actor.etcd.count({ prefix: `${name}/permits/` })).toBe(0);
+    expect((await actor.etcd.get(`${name}/limit`))?.value).toBe('3');
+  });
+
+  it('takes one round trip after the wake-up for the first who waits, and counts what comes back', async () => {
+    await using proxy = await grpcProxy(suite);
+    await using holder = await open();
+    await using actor = await Actor.open([proxy.address]);
+    const name = uniqueName(suite);
+    const theirs = new Semaphore(holder.session, name, { limit: 3 });
+    const held = [await theirs.acquire(), await theirs.acquire(), await theirs.acquire()];
+    const counted = countCalls(proxy);
+    const waiting = new Semaphore(actor.session, name, { limit: 3 }).acquire({ permits: 2 });
+    await proxy.waitFor((calls) => calls.some(({ path, responseMessages }) => path === WATCH && responseMessages >= 2));
+    await held[1]?.release();
+    await sleep(100);
+    // One permit is not enough, and that is known without asking.
+    expect(counted()).toEqual({ [TXN]: 1 });
+    await held[0]?.release();
+    const mine = await waiting;
+    expect(counted()).toEqual({ [TXN]: 2 });
+    await mine.guard({ then: [] });
+    await mine.release();
+    await held[2]?.release();
+    await untilEmpty(holder.etcd, `${name}/permits/`);
+  });
+
+  it('serves in the order of arrival: small requests do not overtake a large one', async () => {
+    await using holder = await open();
+    await using actor = await open();
+    const name = uniqueName(suite);
+    const semaphore = new Semaphore(actor.session, name, { limit: 4 });
+    const held = await new Semaphore(holder.session, name, { limit: 4 }).acquire({ permits: 2 });
+    const order: number[] = [];
+    const waiting: Promise<HeldPermits>[] = [];
+    const come = async (permits: number): Promise<void> => {
+      waiting.push(
+        semaphore.acquire({ permits }).then((got) => {
+          order.push(permits);
+          return got;
+        }),
+      );
+      await untilCount(holder.etcd, `${name}/permits/`, waiting.length + 1);
+    };
+    await come(4);
+    await come(1);
+    await come(2);
+    // There are two left, and still nobody gets them: the first who waits needs four.
+    expect((await semaphore.tryAcquire()).acquired).toBe(false);
+    await sleep(50);
+    expect(order).toEqual([]);
+    expect((await semaphore.contenders()).map(({ holds }) => holds)).toEqual([true, false, false, false]);
+    await held.release();
+    const large = await waiting[0];
+    expect(order).toEqual([4]);
+    await large?.release();
+    for (const each of await Promise.all(waiting.slice(1))) await each.release();
+    expect(order).toEqual([4, 1, 2]);
+    await untilEmpty(holder.etcd, `${name}/permits/`);
+  });
+
+  it('wakes one for each release, and not all who wait', async () => {
+    await using proxy = await grpcProxy(suite);
+    await using holder = await open();
+    await using actor = await Actor.open([proxy.address]);
+    const name = uniqueName(suite);
+    const semaphore = new Semaphore(actor.session, name, { limit: 1 });
+    const held = await new Semaphore(holder.session, name, { limit: 1 }).acquire();
+    const count = 15;
+    const served: bigint[] = [];
+    const waiting = Array.from({ length: count }, () =>
+      semaphore.run(async ({ token }) => {
+        served.push(token);
+      }),
+    );
+    await untilCount(holder.etcd, `${name}/permits/`, count + 1);
+    await sleep(100);
+    const counted = countCalls(proxy);
+    await held.release();
+    await Promise.all(waiting);
+    expect(served).toEqual(served.toSorted((a, b) => (a < b ? -1 : 1)));
+    // To take, and to find out that one is the first now: had all looked each time, it would be over a hundred.
+    expect(counted()[TXN]).toBeLessThanOrEqual(2 * count);
+    await untilEmpty(holder.etcd, `${name}/permits/`);
+  });
+
+  it('never hands out more than there are, whoever comes, goes, gives up or is killed', async () => {
+    await using actor = await open();
+    await using operator = await open();
+    const name = uniqueName(suite);
+    const limit = 5;
+    let out = 0;
+    let most = 0;
+    const worker = async (index: number): Promise<void> => {
+      await using own = await open();
+      const semaphore = new Semaphore(own.session, name, { limit });
+      for (let round = 0; round < 8; round++) {
+        const permits = 1 + ((index + round) % 3);
+        const timeoutMs = (index + round) % 5 === 0 ? 10 : 20_000;
+        const work = async (held: HeldPermits): Promise<void> => {
+          await held.guard({ then: [] });
+          out += permits;
+          most = Math.max(most, out);
+          await sleep(2);
+          out -= permits;
+        };
+        const { error } = await outcome(semaphore.run(work, { permits, timeoutMs }));
+        if (error !== undefined && !(error instanceof WaitTimeoutError)) throw error;
+      }
+      // Ends without a word, holding.
+      await semaphore.acquire();
+      await operator.etcd.leases.revoke(own.session.id);
+    };
+    await Promise.all(Array.from({ length: 8 }, (_, index) => worker(index)));
+    expect(most).toBeLessThanOrEqual(limit);
+    expect(most).toBeGreaterThan(3);
+    await untilEmpty(actor.etcd, `${name}/permits/`);
+  });
+
+  it('has its limit in the store, where it can be changed while everything runs', async () => {
+    await using alice = await open();
+    await using bob = await open();
+    const name = uniqueName(suite);
+    const semaphore = new Semaphore(alice.session, name, { limit: 1 });
+    const other = new Semaphore(bob.session, name, { limit: 99 });
+    expect(await other.limit()).toBe(99);
+    const first = await semaphore.acquire();
+    // What the first one set holds for all.
+    expect(await other.limit()).toBe(1);
+    const waiting = [other.acquire(), semaphore.acquire()];
+    await untilCount(alice.etcd, `${name}/permits/`, 3);
+    await sleep(50);
+    await suite.cluster.etcdctl(['put', `${name}/limit`, '3']);
+    const held = await Promise.all(waiting);
+    // A lower limit takes nothing away, and lets nobody in before enough have gone.
+    await other.setLimit(1);
+    for (const each of [first, ...held]) await each.guard({ then: [] });
+    let served = false;
+    const late = other.acquire().then((got) => {
+      served = true;
+      return got;
+    });
+    await untilCount(alice.etcd, `${name}/permits/`, 4);
+    await held[0]?.release();
+    await held[1]?.release();
+    await sleep(100);
+    expect(served).toBe(false);
+    await first.release();
+    await (await late).release();
+    await untilEmpty(alice.etcd, `${name}/permits/`);
+  });
+
+  it('after the limit was lowered and raised again, who waits is served as soon as it fits', async () => {
+    await using alice = await open();
+    await using bob = await open();
+    const name = uniqueName(suite);
+    const semaphore = new Semaphore(alice.session, name, { limit: 4 });
+    const theirs = new Semaphore(bob.session, name, { limit: 4 });
+    const held = [await semaphore.acquire({ permits: 2 }), await semaphore.acquire({ permits: 2 })];
+    await semaphore.setLimit(3);
+    // To these, the second holder looks like one that waits: it must not be waited for.
+    const waiting = theirs.acquire();
+    await untilCount(alice.etcd, `${name}/permits/`, 3);
+    const behind = theirs.acquire();
+    await untilCount(alice.etcd, `${name}/permits/`, 4);
+    await sleep(50);
+    await held[0]?.release();
+    const first = await waiting;
+    await first.guard({ then: [] });
+    await semaphore.setLimit(4);
+    await (await behind).release();
+    expect(held[1]?.held).toBe(true);
+    await first.release();
+    await held[1]?.release();
+    await untilEmpty(alice.etcd, `${name}/permits/`);
+  });
+
+  it('one that waits is not taken in by a limit that is lowered while it takes', async () => {
+    await using proxy = await grpcProxy(suite);
+    await using alice = await open();
+    await using bob = await Actor.open([proxy.address]);
+    const name = uniqueName(suite);
+    const semaphore = new Semaphore(alice.session, name, { limit: 2 });
+    const held = [await semaphore.acquire(), await semaphore.acquire()];
+    let served = false;
+    const waiting = new Semaphore(bob.session, name, { limit: 2 }).acquire().then((got) => {
+      served = true;
+      return got;
+    });
+    await proxy.waitFor((calls) => calls.some(({ path, responseMessages }) => path === WATCH && responseMessages >= 2));
+    // Its taking is on the way for half a second; the limit is lowered meanwhile.
+    const delay = proxy.rule({ path: TXN, nth: 1, action: { delayMs: 500 } });
+    await held[0]?.release();
+    await delay.waitApplied();
+    await semaphore.setLimit(1);
+    const counted = countCalls(proxy);
+    await until(() => proxy.callsOf(TXN).every(({ ended }) => ended));
+    expect(counted()[TXN] ?? 0).toBe(0);
+    expect(served).toBe(false);
+    await held[1]?.release();
+    await (await waiting).release();
+    await untilEmpty(alice.etcd, `${name}/permits/`);
+  });
+
+  it('tries in two round trips, and in one, without a write, when it fails', async () => {
+    await using proxy = await grpcProxy(suite);
+    await using holder = await open();
+    await using actor = await Actor.open([proxy.address]);
+    const name = uniqueName(suite);
+    const semaphore = new Semaphore(actor.session, name, { limit: 3 });
+    const counted = countCalls(proxy);
+    const got = await semaphore.tryAcquire({ permits: 2 });
+    expect(counted()).toEqual({ [RANGE]: 1, [TXN]: 1 });
+    expect(got.acquired).toBe(true);
+    const before = await holder.etcd.revision();
+    const failing = countCalls(proxy);
+    expect(await semaphore.tryAcquire({ permits: 2 })).toEqual({ acquired: false, available: 1 });
+    expect(failing()).toEqual({ [RANGE]: 1 });
+    expect(await holder.etcd.revision()).toBe(before);
+    await expect(semaphore.tryAcquire({ permits: 4 })).rejects.toMatchObject({ code: 'invalid-argument' });
+    if (got.acquired) await got.held.release();
+    await untilEmpty(holder.etcd, `${name}/permits/`);
+  });
+
+  it('of many tries at once, exactly as many win as there are permits', async () => {
+    await using alice = await open();
+    await using bob = await open();
+    const name = uniqueName(suite);
+    const tries = Array.from({ length: 12 }, (_, index) =>
+      new Semaphore((index % 2 === 0 ? alice : bob).session, name, { limit: 5 }).tryAcquire({ permits: 2 }),
+    );
+    const won = (await Promise.all(tries)).filter((tried) => tried.acquired);
+    expect(won).toHaveLength(2);
+    expect(await alice.etcd.count({ prefix: `${name}/permits/` })).toBe(2);
+    for (const { held } of won) await held.release();
+  });
+
+  it('refuses what can never be had, and options that make no sense', async () => {
+    await using actor = await open();
+    const name = uniqueName(suite);
+    const semaphore = new Semaphore(actor.session, name, { limit: 2 });
+    await expect(semaphore.acquire({ permits: 3 })).rejects.toMatchObject({ code: 'invalid-argument' });
+    expect(await actor.etcd.count({ prefix: `${name}/permits/` })).toBe(0);
+    for (const permits of [0, -1, 1.5]) await expect(semaphore.acquire({ permits })).rejects.toThrow(/positive whole/);
+    expect(() => new Semaphore(actor.session, name, { limit: 0 })).toThrow(/positive whole/);
+    await expect(semaphore.setLimit(0)).rejects.toThrow(/positive whole/);
+    await actor.etcd.put(`${name}/limit`, 'plenty');
+    await expect(semaphore.acquire()).rejects.toMatchObject({ code: 'decode' });
+    await expect(semaphore.limit()).rejects.toMatchObject({ code: 'decode' });
+    expect(await actor.etcd.count({ prefix: `${name}/permits/` })).toBe(0);
+  });
+
+  it('adopts its own key, and is served once, when answers are lost', async () => {
+    await using proxy = await grpcProxy(suite);
+    await using holder = await open();
+    await using actor = await Actor.open([proxy.address]);
+    const name = uniqueName(suite);
+    const semaphore = new Semaphore(actor.session, name, { limit: 1 });
+    proxy.rule({ path: TXN, nth: 1, action: 'swallow-reply' });
+    const adopted = await semaphore.acquire();
+    await adopted.guard({ then: [] });
+    expect(await holder.etcd.count({ prefix: `${name}/permits/` })).toBe(1);
+    const waiting = semaphore.acquire();
+    await untilCount(holder.etcd, `${name}/permits/`, 2);
+    await sleep(50);
+    // The answer to taking.
+    const taking = proxy.rule({ path: TXN, nth: 1, action: 'swallow-reply' });
+    await adopted.release();
+    const second = await waiting;
+    expect(taking.applied).toBe(1);
+    expect((await semaphore.contenders()).map(({ key, holds }) => [key, holds])).toEqual([[second.key, true]]);
+    await second.release();
+    proxy.rule({ path: TXN, nth: 1, action: 'swallow-reply' });
+    const tried = await semaphore.tryAcquire();
+    expect(tried.acquired).toBe(true);
+    if (tried.acquired) await tried.held.release();
+    await untilEmpty(holder.etcd, `${name}/permits/`);
+  });
+
+  it('stops waiting when its session or key is gone, and tells holders', async () => {
+    await using operator = await open();
+    await using actor = await open();
+    const name = uniqueName(suite);
+    const semaphore = new Semaphore(actor.session, name, { limit: 1 });
+    const held = await semaphore.acquire();
+    const first = outcome(semaphore.acquire());
+    await untilCount(operator.etcd, `${name}/permits/`, 2);
+    const second = semaphore.acquire();
+    await untilCount(operator.etcd, `${name}/permits/`, 3);
+    const [, place] = await semaphore.contenders();
+    await operator.etcd.delete(place?.key ?? '');
+    expect((await first).error).toMatchObject({ name: 'LostError', reason: 'key-gone' });
+    await operator.etcd.delete(held.key);
+    await fired(held.signal);
+    await expect(held.release()).rejects.toMatchObject({ reason: 'key-gone' });
+    await (await second).release();
+    const last = await semaphore.acquire();
+    const waiting = outcome(semaphore.acquire());
+    await untilCount(operator.etcd, `${name}/permits/`, 2);
+    await operator.etcd.leases.revoke(actor.session.id);
+    expect((await waiting).error).toBeInstanceOf(LostError);
+    await expect(last.release()).rejects.toBeInstanceOf(LostError);
+    await untilEmpty(operator.etcd, `${name}/permits/`);
+  });
+
+  it('a compaction while waiting neither lets in nor fails', async () => {
+    await using proxy = await grpcProxy(suite);
+    await using holder = await open();
+    await using actor = await Actor.open([proxy.address]);
+    const name = uniqueName(suite);
+    const held = await new Semaphore(holder.session, name, { limit: 1 }).acquire();
+    const semaphore = new Semaphore(actor.session, name, { limit: 1 });
+    let served = 0;
+    const waiting: Promise<HeldPermits>[] = [];
+    for (let index = 0; index < 2; index++) {
+      waiting.push(
+        semaphore.acquire().then((got) => {
+          served++;
+          return got;
+        }),
+      );
+      await untilCount(holder.etcd, `${name}/permits/`, 2 + index);
+    }
+    await proxy.waitFor((calls) => calls.some(({ path, responseMessages }) => path === WATCH && responseMessages >= 4));
+    const hang = proxy.rule({ path: WATCH, action: 'hang' });
+    proxy.cut();
+    await hang.waitApplied();
+    await holder.etcd.put(`${name}-other`, 'x');
+    await holder.etcd.put(`${name}-other`, 'y');
+    await holder.etcd.compact(await holder.etcd.revision());
+    const counted = countCalls(proxy);
+    proxy.clearRules();
+    proxy.cut();
+    await until(() => (counted()[TXN] ?? 0) === 2);
+    expect(served).toBe(0);
+    await held.release();
+    await (await waiting[0])?.release();
+    await (await waiting[1])?.release();
+    await untilEmpty(holder.etcd, `${name}/permits/`);
+  });
+});
