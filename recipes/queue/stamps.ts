@@ -20,7 +20,7 @@ const DIGITS = 16;
 const MAX_STAMP = Number.MAX_SAFE_INTEGER - 1;
 
 /** A key that begins with a stamp. */
-export const STAMPED = /^(\d{16})-([0-9a-f]{12})$/;
+const STAMPED = /^(\d{16})-([0-9a-f]{12})$/;
 
 /** Makes stamps. */
 export class Stamps {

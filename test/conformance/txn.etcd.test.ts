@@ -42,12 +42,7 @@ describeOnEtcd('transactions', (suite) => {
       const { createRevision, modRevision } = (await space.get('k'))!;
       const key = space.key('k');
       await expectOperators(key.version, 1n, 2n, 3n);
-      await expectOperators<bigint>(
-        key.createRevision,
-        createRevision - 1n,
-        createRevision,
-        createRevision + 1n,
-      );
+      await expectOperators<bigint>(key.createRevision, createRevision - 1n, createRevision, createRevision + 1n);
       await expectOperators<bigint>(key.modRevision, modRevision - 1n, modRevision, modRevision + 1n);
       await expectOperators(key.value, 'l', 'm', 'n');
       await expectOperators<bigint>(key.lease as never, lease.id - 1n, lease.id, lease.id + 1n);

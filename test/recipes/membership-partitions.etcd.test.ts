@@ -107,6 +107,8 @@ describeOnEtcd('partitions', (suite) => {
     expect(second.ended).toHaveLength(second.begun.length);
     await until(() => first.working.size + third.working.size === 7);
     expect([first.working.size, third.working.size].sort()).toEqual([3, 4]);
+    // A try that came too late may still be under way.
+    await a.proxy!.waitFor((calls) => calls.every(({ path, ended }) => path !== TXN || ended));
     const before = [a.proxy!.count(DELETE), a.proxy!.count(RANGE), first.working.size] as const;
     await first.stop();
     // One for each claim, and one to leave; nothing was asked.

@@ -210,13 +210,16 @@ describeOnEtcd('a work queue', (suite) => {
     const name = newName();
     const queue = new WorkQueue(one.session, name);
     const done: string[] = [];
-    const working = outcome(queue.process(async (job) => void done.push(job.value), { concurrency: 2 }));
+    const errors: unknown[] = [];
+    const onError = (error: unknown): void => void errors.push(error);
+    const working = outcome(queue.process(async (job) => void done.push(job.value), { concurrency: 2, onError }));
     for (let n = 0; n < 20; n++) {
       await new WorkQueue(two.session, name).enqueue(String(n));
       if (n % 5 === 4) one.proxy.cut();
     }
     await until(async () => (await queue.depth()).inFlight === 0 && done.length >= 20);
     expect(new Set(done).size).toBe(20);
+    expect(errors).toEqual([]);
     await two.etcd.leases.revoke(one.session.id);
     expect(await working).toMatchObject({ name: 'LostError' });
   });

@@ -39,6 +39,10 @@ describeOnEtcd('WorkQueue', (suite) => {
       expect(acked.acked && acked.results![1]!.value).toBe('done');
     });
     expect(acking).toBe(1);
+    // The keeper sees that the job was settled, and has nothing to ask.
+    const after = one.calls;
+    await one.quiet();
+    expect(one.calls).toBe(after);
     expect(job).toMatchObject({ held: false, open: false });
     expect(job!.signal.aborted).toBe(true);
     await expect(job!.ack()).rejects.toMatchObject({ code: 'released' });

@@ -48,7 +48,7 @@ export class Claims<V> implements SessionUser {
 
   /** For the line: where jobs appear. */
   get items(): Keyspace<string, never> {
-    return this.#board.keys as unknown as Keyspace<string, never>;
+    return this.#board.keys;
   }
 
   /** Tries to claim a job. */

@@ -207,6 +207,8 @@ export class Job<V = string> implements AsyncDisposable, SessionUser {
    * ```ts
    * await job.ack({ then: [etcd.op.put(`invoices/${job.value.id}`, 'sent')] });
    * ```
+   * It goes on while the cluster cannot be reached, at most as long as the session lives.
+   *
    * @throws LostError, with nothing done, when the job is not ours any more; AbortError,
    * WaitTimeoutError and EtcdError, with nothing done; UnknownOutcomeError when nobody knows.
    */
@@ -342,6 +344,7 @@ export class Job<V = string> implements AsyncDisposable, SessionUser {
           look: [keys.op.get(this.key)],
           first: { receipt: what, if: [this.condition, ...conditions], then },
           next: () => undefined,
+          patient: true,
         },
         wait.signal,
       );

@@ -13,6 +13,7 @@ import { mayPass } from '../../contender.ts';
 import { LostError, UnknownOutcomeError } from '../../errors.ts';
 import { patiently } from '../../patience.ts';
 import type { Session } from '../../session.ts';
+import { sessionEnd } from '../../waiting.ts';
 import { pause } from '../receipts.ts';
 import type { Job } from './job.ts';
 
@@ -74,9 +75,10 @@ export class Worker<V> {
           tries = -1;
         } catch (error) {
           if (signal.aborted) break;
+          if (!this.#session.alive) throw new LostError('the work', 'session', { cause: sessionEnd(this.#session) });
           // What else there is may pass: a cluster that is away, a place in the line that was deleted.
           const gone = error instanceof LostError && error.reason === 'key-gone';
-          if (!this.#session.alive || !(mayPass(error) || gone || error instanceof UnknownOutcomeError)) throw error;
+          if (!(mayPass(error) || gone || error instanceof UnknownOutcomeError)) throw error;
           await pause(this.#session, tries, signal);
         }
       }

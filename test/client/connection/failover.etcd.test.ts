@@ -55,7 +55,7 @@ describeOnEtcd(
     });
 
     it('goes on reading when a member is killed, and comes back to it', async () => {
-      const victim = (await suite.cluster.leader());
+      const victim = await suite.cluster.leader();
       const index = suite.cluster.members.indexOf(victim);
       const running = Array.from({ length: 30 }, () => etcd.get(key));
       const writes = Array.from({ length: 30 }, (_, i) =>
