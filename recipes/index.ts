@@ -32,7 +32,7 @@ export { type HealthOptions, UnhealthyError } from './election/health.ts';
 export { ElectionLatch, type LatchOptions } from './election/latch.ts';
 export { Leadership } from './election/leadership.ts';
 export type { CampaignOptions } from './election/options.ts';
-export { type RunOptions, runElection } from './election/run.ts';
+export type { RunOptions } from './election/run.ts';
 export {
   type ElectionCandidate,
   type ElectionLeader,
@@ -92,7 +92,7 @@ export {
   WorkQueue,
   type WorkQueueOptions,
 } from './queue/work/work-queue.ts';
-export { type JobHandler, type ProcessOptions, Worker } from './queue/work/worker.ts';
+export type { JobHandler, ProcessOptions } from './queue/work/worker.ts';
 export type { ReleaseRequest } from './release-requests.ts';
 export { type RWContender, type RWMode, RWMutex, type TryResult, WriteLock } from './rwmutex.ts';
 export {

@@ -43,6 +43,15 @@ describeOnEtcd('WorkQueue', (suite) => {
     const after = one.calls;
     await one.quiet();
     expect(one.calls).toBe(after);
+    // What a look has shown is claimed later without another.
+    for (const n of [2, 3]) await queue.enqueue({ n });
+    for (const trips of [2, 1]) {
+      const spent = await one.roundTrips(async () => {
+        await using next = (await queue.tryClaim())!;
+        await next.ack();
+      });
+      expect(spent).toBe(trips + 1);
+    }
     expect(job).toMatchObject({ held: false, open: false });
     expect(job!.signal.aborted).toBe(true);
     await expect(job!.ack()).rejects.toMatchObject({ code: 'released' });
