@@ -24,6 +24,7 @@ import { type Row, rows } from './rows.ts';
 
 type Result = Record<string, number>;
 
+const importPath = fileURLToPath(new URL('./import.js', import.meta.url));
 const workerPath = fileURLToPath(new URL('./worker.ts', import.meta.url));
 
 interface Worker {
@@ -33,7 +34,10 @@ interface Worker {
 }
 
 function startWorker(client: ClientName, endpoint: string, task: string, args: readonly string[]): Worker {
-  const argv = ['--expose-gc', '--import', 'tsx', workerPath, client, endpoint, task, ...args];
+  const argv =
+    task === 'import'
+      ? [importPath, client === 'etcd3' ? 'etcd3' : '../dist/src/index.js']
+      : ['--expose-gc', '--import', 'tsx', workerPath, client, endpoint, task, ...args];
   const child = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'inherit'] });
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   return {

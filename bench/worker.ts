@@ -104,12 +104,6 @@ function delay(ms: number): Promise<void> {
 }
 
 async function main(): Promise<void> {
-  if (task === 'import') {
-    const from = performance.now();
-    await import(name === 'etcd3' ? 'etcd3' : '../dist/src/index.js');
-    process.stdout.write(`${JSON.stringify({ importMs: performance.now() - from })}\n`);
-    return;
-  }
   const client = await makeClient(name, endpoint);
   const number = Number(args[0]);
   let result: object;
