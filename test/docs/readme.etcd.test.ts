@@ -6,7 +6,14 @@ import { codeBlocks, Programs } from './code-blocks.ts';
 const blocks = await codeBlocks('README.md');
 
 /** What each program prints, in the order of the file. */
-const printed = [/^hello \d+n\ngreeting hello\n$/, /^42 Ada\n$/, /^mine\n$/, /^lost: revoked\n$/, /^unavailable no\n$/];
+const printed = [
+  /^hello \d+n\ngreeting hello\n$/,
+  /^42 Ada\n$/,
+  /^mine\n$/,
+  /^lost: revoked\n$/,
+  /^17\n$/,
+  /^unavailable no\n$/,
+];
 
 describeOnEtcd(
   'the code in the README',
