@@ -11,6 +11,8 @@ export default defineConfig({
   // Examples and the documents' code import the package by its name.
   resolve: { tsconfigPaths: true },
   test: {
+    // A CommonJS package is imported as Node imports it.
+    deps: { interopDefault: false },
     projects: [
       {
         extends: true,

@@ -38,6 +38,11 @@ export function toLatin1(bytes: Uint8Array): string {
   return viewAsBuffer(bytes).toString('latin1');
 }
 
+/** The bytes of such text. */
+export function fromLatin1(text: string): Uint8Array {
+  return Buffer.from(text, 'latin1');
+}
+
 /**
  * The end of the range that holds all keys with this prefix: the prefix with its last
  * byte below 0xff raised by one and what follows it cut off. A prefix of nothing but

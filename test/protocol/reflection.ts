@@ -5,9 +5,15 @@ import * as authpb from '../../src/protocol/generated/authpb.ts';
 import { descriptor } from '../../src/protocol/generated/descriptor.ts';
 import * as etcdserverpb from '../../src/protocol/generated/etcdserverpb.ts';
 import * as health from '../../src/protocol/generated/grpc_health_v1.ts';
+import * as leasepb from '../../src/protocol/generated/leasepb.ts';
+import * as membershippb from '../../src/protocol/generated/membershippb.ts';
 import * as mvccpb from '../../src/protocol/generated/mvccpb.ts';
+import * as raftinternalpb from '../../src/protocol/generated/raftinternalpb.ts';
+import * as raftpb from '../../src/protocol/generated/raftpb.ts';
+import * as snappb from '../../src/protocol/generated/snappb.ts';
 import * as v3electionpb from '../../src/protocol/generated/v3electionpb.ts';
 import * as v3lockpb from '../../src/protocol/generated/v3lockpb.ts';
+import * as walpb from '../../src/protocol/generated/walpb.ts';
 
 /** Any message, seen without its type. */
 export type Plain = { [field: string]: unknown };
@@ -33,7 +39,9 @@ function collect(parent: protobuf.NamespaceBase): protobuf.Type[] {
 }
 
 const codecs = new Map<string, PlainCodec>();
-for (const file of [authpb, etcdserverpb, health, mvccpb, v3electionpb, v3lockpb]) {
+const shared = [authpb, etcdserverpb, health, mvccpb, v3electionpb, v3lockpb];
+const internal = [leasepb, membershippb, raftinternalpb, raftpb, snappb, walpb];
+for (const file of [...shared, ...internal]) {
   for (const value of Object.values(file)) {
     if (typeof value === 'object' && 'typeName' in value) {
       const codec = value as unknown as PlainCodec;
