@@ -5,7 +5,7 @@
  * shut while that key is there. `<name>/closed`, without a lease, shuts it for good, until
  * somebody opens it ({@link Barrier.close}). Only one of the two is there at a time; both
  * transactions demand that neither is. `<name>/receipts/…` hang on the lease of whoever
- * closed, and make certain what became of it (queue/receipts.ts).
+ * closed, and make certain what became of it (receipts.ts).
  *
  * Round trips: hold 1, also when it is refused, and then without a write; release 1. A wait
  * costs 1 when the barrier is open, otherwise 1 and a watch of the holder's key, and none
@@ -40,11 +40,11 @@ import {
 import { Contender, mayPass } from './contender.ts';
 import { HeldByAnotherError } from './errors.ts';
 import { Held, runHeld } from './held.ts';
+import { failure } from './line.ts';
 import { isParticipant, type Owner, ownerText, parseOwner, recipePrefix } from './names.ts';
-import { failure } from './queue/line.ts';
-import { type Attempt, pause, Receipts } from './queue/receipts.ts';
+import { type Attempt, Receipts } from './receipts.ts';
 import type { Session } from './session.ts';
-import { type WaitOptions, waiting } from './waiting.ts';
+import { pause, type WaitOptions, waiting } from './waiting.ts';
 
 /** Who has shut a barrier. */
 export interface BarrierHolder {

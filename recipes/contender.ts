@@ -37,7 +37,7 @@ import { LostError } from './errors.ts';
 import { ownerText, participantKey } from './names.ts';
 import { patiently } from './patience.ts';
 import type { Session } from './session.ts';
-import { sessionEnd } from './waiting.ts';
+import { pause, sessionEnd } from './waiting.ts';
 
 /** How to enter the queue. */
 export interface EnterOptions {
@@ -63,16 +63,18 @@ export type EnterResult =
       /** What was seen on entering; undefined when the answer to that was lost. */
       readonly seen: RangeResult<string> | undefined;
     }
-  | { readonly entered: false; readonly seen: RangeResult<string> };
+  | {
+      readonly entered: false;
+      readonly seen: RangeResult<string>;
+      /** Whether a try without an answer may still be applied; its key is deleted then, but not what was done along with it. */
+      readonly mayStillEnter: boolean;
+    };
 
 /**
  * How leaving went. `absent`: the key was gone before, and not by our doing. `unknown`: the
  * session ended first, and the key goes with its lease.
  */
 export type Removal = 'deleted' | 'absent' | 'unknown';
-
-/** Pauses between tries whose outcome is unknown, and between tries to delete. */
-const RETRY_MS = { first: 20, max: 2_000 };
 
 /** How long after the last try to enter a request may still be on its way somewhere. */
 const STRAGGLER_MS = 60_000;
@@ -141,7 +143,7 @@ export class Contender {
         }
         // The earlier try may still be on its way, to be applied when nobody knows of it any more.
         if (ambiguous) await abandon(session, key);
-        return { entered: false, seen };
+        return { entered: false, seen, mayStillEnter: ambiguous };
       } catch (error) {
         const unknown = error instanceof EtcdError && error.applied === 'maybe';
         ambiguous ||= unknown;
@@ -155,18 +157,38 @@ export class Contender {
     }
   }
 
-  /** A condition for transactions: the key is still the one that entered. */
-  get held(): Compare {
-    return this.session.etcd.key(this.key).createRevision.equals(this.token);
+  /**
+   * Goes on with a key that entered before, under this session's lease, by an object that is
+   * gone: one round trip, which also looks. Its own value is what was last written to it.
+   *
+   * @throws LostError when there is no such key any more, or it hangs on another lease, and
+   * when the session is lost; EtcdError. The key stays as it is then.
+   */
+  static async resume(
+    session: Session,
+    key: string,
+    token: Revision,
+    { signal, look }: Pick<EnterOptions, 'signal' | 'look'>,
+  ): Promise<{ readonly contender: Contender; readonly value: string; readonly seen: RangeResult<string> }> {
+    const { etcd } = session;
+    // Nobody knows how the former object fared when it entered.
+    const contender = new Contender(session, key, token, true);
+    const own = etcd.key(key).lease.equals(session.lease);
+    const done = await contender.tryWhileHeld([own], [etcd.op.get(key), look(key)], [], signal);
+    const [kv, seen] = done.succeeded ? done.results : [];
+    if (kv === undefined || seen === undefined) throw new LostError('the place in the queue', 'key-gone');
+    return { contender, value: kv.value, seen };
   }
 
   /**
-   * All that must hold for the place to be ours: {@link Contender.held}, and that the key
-   * still hangs on a lease. Somebody who writes to it without one (`etcdctl put`) takes it
-   * out of the queue in the eyes of all others, though it is still the key that entered.
+   * What must hold in a transaction for the place to be ours: the key is still the one that
+   * entered, and it still hangs on a lease. Somebody who writes to it without one
+   * (`etcdctl put`) takes it out of the queue in the eyes of all others, though it is still
+   * the key that entered.
    */
   get conditions(): readonly Compare[] {
-    return [this.held, this.session.etcd.key(this.key).lease.notEquals(0n)];
+    const key = this.session.etcd.key(this.key);
+    return [key.createRevision.equals(this.token), key.lease.notEquals(0n)];
   }
 
   /**
@@ -301,23 +323,6 @@ async function guardAgainstStraggler(session: Session, key: string, from: Revisi
     timer.cancel();
     session.signal.removeEventListener('abort', abort);
   }
-}
-
-/** Waits between two tries: longer from try to try, and never past the signal or the session's end. */
-export async function pause(session: Session, tries: number, signal: AbortSignal | undefined): Promise<void> {
-  const bound = Math.min(RETRY_MS.max, RETRY_MS.first * 2 ** Math.min(tries, 16));
-  const delayMs = bound * (0.5 + session.etcd.random() / 2);
-  await new Promise<void>((resolve) => {
-    const timer = session.clock.after(delayMs, done);
-    const signals = [signal, session.signal];
-    for (const each of signals) each?.addEventListener('abort', done, { once: true });
-    if (signals.some((each) => each?.aborted)) done();
-    function done(): void {
-      timer.cancel();
-      for (const each of signals) each?.removeEventListener('abort', done);
-      resolve();
-    }
-  });
 }
 
 /** Something to watch for one change. */

@@ -49,9 +49,8 @@ import { Contender, mayPass, untilChanged } from './contender.ts';
 import { LostError, RecipeError } from './errors.ts';
 import { Held, runHeld } from './held.ts';
 import { isParticipant, ownerText, recipePrefix } from './names.ts';
-import { pause } from './queue/receipts.ts';
 import type { Session } from './session.ts';
-import { type WaitOptions, waiting } from './waiting.ts';
+import { pause, type WaitOptions, waiting } from './waiting.ts';
 
 /** How a {@link DoubleBarrier} works. */
 export interface DoubleBarrierOptions {

@@ -94,9 +94,13 @@ export class Held implements AsyncDisposable {
     if (lost !== undefined) throw lost;
   }
 
-  /** The condition that this is still held, for transactions that {@link Held.guard} does not fit. */
-  get condition(): Compare {
-    return this.#holding.contender.held;
+  /**
+   * The conditions that this is still held, all of them, for transactions that
+   * {@link Held.guard} does not fit: the key is the one that was created, and it hangs on a
+   * lease.
+   */
+  get conditions(): readonly Compare[] {
+    return this.#holding.contender.conditions;
   }
 
   /**
@@ -115,8 +119,7 @@ export class Held implements AsyncDisposable {
   ): Promise<TxnResult<Then, Else>> {
     this.assertHeld();
     const { session } = this.#holding;
-    const { conditions } = this.#holding.contender;
-    const done = await session.etcd.txn({ if: conditions, then: [session.etcd.op.txn(spec)] }, options);
+    const done = await session.etcd.txn({ if: this.conditions, then: [session.etcd.op.txn(spec)] }, options);
     if (done.succeeded) return { ...done.results[0], revision: done.revision };
     this.#holding.lose('key-gone');
     throw this.#lost ?? new LostError(this.name, 'key-gone');

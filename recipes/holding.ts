@@ -5,8 +5,9 @@
  * Invariants:
  * 1. Lost once, lost for good, and every handle hears of it before anything else is done.
  * 2. The key goes when the last handle is given up, and when the holding is lost while the
- *    session lives; unless it hangs on a lease of its own ({@link HoldingOptions.lease}),
- *    which then runs out by itself and keeps others away until it has.
+ *    session lives. With the session's loss, one that hangs on a lease of its own
+ *    ({@link HoldingOptions.lease}) is left to that, and keeps others away until it has run
+ *    out.
  * 3. The watch of the own key is an early warning and a letter box. Nothing is decided by
  *    it, and its end means nothing.
  *
@@ -105,7 +106,7 @@ export class Holding implements SessionUser {
     if (reason === 'released') return;
     // What is left of the key must not block others, unless that is what its lease is for. A refusal leaves it to the
     // session's end; who releases later is told of it then.
-    if (this.#lease === undefined) this.#leave().catch(() => {});
+    if (this.#lease === undefined || reason === 'key-gone') this.#leave().catch(() => {});
     else this.#lease.stop();
   }
 
@@ -144,13 +145,15 @@ export class Holding implements SessionUser {
   async #watchOwnKey(): Promise<void> {
     const { signal } = this.#stopWatching;
     const { session, contender } = this;
-    const only = this.#onValue === undefined ? 'delete' : undefined;
     let from = (contender.token + 1n) as Revision;
     while (!signal.aborted) {
       try {
-        for await (const event of session.etcd.watch(contender.key, { from, only, signal })) {
+        for await (const event of session.etcd.watch(contender.key, { from, signal })) {
           if (event.type === 'delete') return this.lose('key-gone');
-          if (event.type === 'put') this.#onValue?.(event.kv.value);
+          if (event.type !== 'put') continue;
+          // Without a lease it counts for nobody any more, see Contender.conditions.
+          if (event.kv.lease === undefined) return this.lose('key-gone');
+          this.#onValue?.(event.kv.value);
         }
         return;
       } catch (error) {

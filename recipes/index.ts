@@ -31,7 +31,12 @@ export { Election } from './election/election.ts';
 export { type HealthOptions, UnhealthyError } from './election/health.ts';
 export { ElectionLatch, type LatchOptions } from './election/latch.ts';
 export { Leadership } from './election/leadership.ts';
-export type { CampaignOptions } from './election/options.ts';
+export type {
+  CampaignOptions,
+  LeadershipRecord,
+  ResumeOptions,
+  TryCampaignResult,
+} from './election/options.ts';
 export type { RunOptions } from './election/run.ts';
 export {
   type ElectionCandidate,

@@ -5,7 +5,7 @@
  * written by the transaction that brings it to 0; `<name>/done/<id>` for each participant
  * that counted down under an id. All without a lease, since what has happened stays so when
  * whoever did it is gone. `<name>/receipts/…` hang on sessions' leases, and make certain
- * what became of each call (queue/receipts.ts).
+ * what became of each call (receipts.ts).
  *
  * Round trips: create 1. Count down 2 the first time an object does it, then 1 as long as
  * nobody else does; 1 more for each time somebody was quicker. Wait 1; while it is shut a
@@ -30,9 +30,9 @@
 import { type CallOptions, DecodeError, InvalidArgumentError, type KeyValue, type Op } from '../src/index.ts';
 import { untilChanged } from './contender.ts';
 import { RecipeError } from './errors.ts';
+import { failure } from './line.ts';
 import { recipePrefix } from './names.ts';
-import { failure } from './queue/line.ts';
-import { type Attempt, Receipts } from './queue/receipts.ts';
+import { type Attempt, Receipts } from './receipts.ts';
 import type { Session } from './session.ts';
 import { type WaitOptions, waiting } from './waiting.ts';
 

@@ -35,7 +35,12 @@ export function participantKey(prefix: string, lease: LeaseId): string {
  * holds nothing, and nobody waits for it.
  */
 export function isParticipant(kv: KeyValue<unknown>, prefix: string): boolean {
-  return kv.lease !== undefined && kv.key.startsWith(prefix) && PARTICIPANT.test(kv.key.slice(prefix.length));
+  return kv.lease !== undefined && isParticipantKey(kv.key, prefix);
+}
+
+/** Whether a key below `prefix` is written like somebody's place in the queue. */
+export function isParticipantKey(key: string, prefix: string): boolean {
+  return key.startsWith(prefix) && PARTICIPANT.test(key.slice(prefix.length));
 }
 
 // Go writes an id with %x, which gives a negative one its sign.

@@ -21,15 +21,15 @@ export function patiently(clock: Clock, work: Promise<unknown>, limitMs: number 
   });
 }
 
-/** Waits for a time, or until the signal fires. */
-export function elapsed(clock: Clock, delayMs: number, signal: AbortSignal | undefined): Promise<void> {
+/** Waits for a time, or until one of the signals fires. */
+export function elapsed(clock: Clock, delayMs: number, ...signals: (AbortSignal | undefined)[]): Promise<void> {
   return new Promise((resolve) => {
     const timer = clock.after(delayMs, done);
-    signal?.addEventListener('abort', done, { once: true });
-    if (signal?.aborted) done();
+    for (const signal of signals) signal?.addEventListener('abort', done, { once: true });
+    if (signals.some((signal) => signal?.aborted)) done();
     function done(): void {
       timer.cancel();
-      signal?.removeEventListener('abort', done);
+      for (const signal of signals) signal?.removeEventListener('abort', done);
       resolve();
     }
   });

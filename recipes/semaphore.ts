@@ -261,7 +261,7 @@ export class Semaphore {
         continue;
       }
       if (ahead !== undefined) {
-        await untilChanged(session, [{ target: ahead.key }, { target: key, only: 'delete' }], from, signal);
+        await untilChanged(session, [{ target: ahead.key }, { target: key }], from, signal);
       }
       queue = this.#read(await contender.confirm(this.#look(), signal));
     }

@@ -63,6 +63,18 @@ export class Session implements AsyncDisposable {
     return new Session(etcd, await etcd.lease({ ttlSeconds, ...call }), owner);
   }
 
+  /**
+   * Goes on with the lease of a session whose process or client has ended without closing it,
+   * and so with the keys that hang on it. Two sessions on one lease at the same time cannot be
+   * told apart by the store: what one of them holds, the other holds too.
+   *
+   * @throws EtcdError `lease-not-found` when the lease has run out meanwhile.
+   */
+  static async resume(etcd: Etcd, id: LeaseId, options: Omit<SessionOptions, 'ttlSeconds'> = {}): Promise<Session> {
+    const { owner, ...call } = options;
+    return new Session(etcd, await etcd.leases.keepAlive(id, call), owner);
+  }
+
   /** The lease's id. */
   get id(): LeaseId {
     return this.lease.id;

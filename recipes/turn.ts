@@ -3,7 +3,8 @@
  *
  * A contender watches one key, the nearest of those ahead that stand in its way, so one
  * release wakes one waiter; and its own, so that it does not wait on when its place is
- * gone. A wake-up decides nothing: one transaction then looks, and compares the own key.
+ * gone, or counts no more. A wake-up decides nothing: one transaction then looks, and
+ * compares the own key.
  *
  * @module
  */
@@ -52,10 +53,7 @@ export async function untilTurn(
       next = ahead(seen);
     }
     if (next === undefined) return;
-    const awaited = [
-      { target: next.key, only: on === 'delete' ? 'delete' : undefined },
-      { target: key, only: 'delete' },
-    ] as const;
+    const awaited = [{ target: next.key, only: on === 'delete' ? 'delete' : undefined }, { target: key }] as const;
     await untilChanged(session, awaited, (seen.revision + 1n) as Revision, signal);
     seen = await contender.confirm(nearest, signal);
   }

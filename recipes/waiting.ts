@@ -7,7 +7,7 @@
 import { defaultMaxListeners, getMaxListeners, setMaxListeners } from 'node:events';
 import { AbortError, InvalidArgumentError, LeaseLostError } from '../src/index.ts';
 import { LostError, WaitTimeoutError } from './errors.ts';
-import { patiently } from './patience.ts';
+import { elapsed, patiently } from './patience.ts';
 import type { Session } from './session.ts';
 
 /** How long to wait. */
@@ -80,6 +80,15 @@ export function waiting(session: Session, { signal, timeoutMs }: WaitOptions): W
       over();
     },
   };
+}
+
+/** Between two tries of a call that failed: the first, doubled from try to try up to the most. */
+const RETRY_MS = { first: 20, max: 2_000 };
+
+/** Waits between two tries: longer from try to try, with jitter, and never past the signal or the session's end. */
+export function pause(session: Session, tries: number, signal: AbortSignal | undefined): Promise<void> {
+  const bound = Math.min(RETRY_MS.max, RETRY_MS.first * 2 ** Math.min(tries, 16));
+  return elapsed(session.clock, bound * (0.5 + session.etcd.random() / 2), signal, session.signal);
 }
 
 /** Why a session is over: what its lease says, or that its own program closes it. */

@@ -14,9 +14,10 @@
  * which writes nothing. Nothing in between; a start costs 1, the first ever 2.
  *
  * What is guaranteed: no tick is claimed twice, whatever leaders, clocks and connections
- * do, and a process that lost the answer to its claim finds out. What is claimed is run at
- * most once: when its process dies, the tick counts as lost and is not run again, since
- * nobody can know how far it got. What it must not do twice belongs under `run.held.guard`.
+ * do; a process that lost the answer to its claim finds out, and before it claims anew it
+ * sees to it that the old one cannot be applied later. What is claimed is run at most once:
+ * when its process dies, the tick counts as lost and is not run again, since nobody can know
+ * how far it got. What it must not do twice belongs under `run.held.guard`.
  *
  * What is not: that a handler has stopped when its session is lost. Its `held` says so
  * (signal, `assertHeld()`), and its guarded writes fail; what else it does is its own.

@@ -5,6 +5,9 @@
  * 1. What a tick's claim is decided by is one transaction; `#view` is only what the next one
  *    is made from. A view that is out of date makes it fail, and brings the new one along.
  * 2. A run that was begun is waited for (`drained`), unless it takes longer than allowed.
+ * 3. A claim that was given up without an answer must not be applied later, or its tick would
+ *    be settled and never run. So before the next one, `last` is written once more as it is:
+ *    every claim demands that it has not been.
  *
  * @module
  */
@@ -31,6 +34,8 @@ export class JobLoop {
   readonly #running = new Set<Promise<void>>();
   #looping: Promise<void> | undefined;
   #failed: ((error: unknown) => void) | undefined;
+  /** Whether a claim of ours may still be on its way. */
+  #straggling = false;
 
   constructor(session: Session, job: ResolvedJob, stop: AbortSignal) {
     this.#session = session;
@@ -73,11 +78,13 @@ export class JobLoop {
   async #step(view: JobView | undefined): Promise<JobView | undefined> {
     const { keys, schedule, wallClock, jitterMs } = this.#job;
     if (view === undefined) return keys.view(await this.#range());
-    if (view.lastTick === undefined) return this.#begin(view);
+    const { lastTick } = view;
+    if (lastTick === undefined) return this.#begin(view);
     const now = wallClock.now();
-    const plan = planNext(schedule, view.lastTick, now, this.#job);
+    const plan = planNext(schedule, lastTick, now, this.#job);
+    if (plan !== undefined && this.#straggling) return this.#shutOutStraggler({ ...view, lastTick });
     if (plan !== undefined) return this.#claim(view, plan);
-    const next = schedule.next(Math.max(now, view.lastTick));
+    const next = schedule.next(Math.max(now, lastTick));
     await this.#until(next === undefined ? undefined : next + this.#session.etcd.random() * jitterMs);
     return view;
   }
@@ -104,6 +111,7 @@ export class JobLoop {
     const started: StoredRun = { status: 'running', startedAt: toText(wallClock.now()), missed: plan.missed };
     const idle = overlap === 'allow' ? [] : [etcd.keys({ prefix: keys.claims }).lease.equals(0n)];
     using claiming = this.#claimSignal();
+    this.#straggling = true;
     const entry = await Contender.enter(this.#session, {
       prefix: keys.claims,
       value: this.#value({ tick: toText(plan.tick), startedAt: started.startedAt }),
@@ -112,6 +120,8 @@ export class JobLoop {
       also: [etcd.op.put(keys.last, toText(plan.tick)), etcd.op.put(run, this.#value(started))],
       look: () => keys.look(etcd),
     });
+    this.#straggling = !entry.entered && entry.mayStillEnter;
+    if (this.#straggling) return view;
     if (!entry.entered) return this.#refused(view, keys.view(entry.seen), plan);
     const seen = entry.seen === undefined ? undefined : keys.view(entry.seen);
     const running = this.#run(entry.contender, plan, started, seen)
@@ -119,6 +129,23 @@ export class JobLoop {
       .finally(() => this.#running.delete(running));
     this.#running.add(running);
     return seen;
+  }
+
+  /** Sees to it that no claim made so far can be applied any more. */
+  async #shutOutStraggler({ last, lastTick }: JobView & { readonly lastTick: number }): Promise<JobView> {
+    const { etcd } = this.#session;
+    const { keys } = this.#job;
+    const done = await etcd.txn(
+      {
+        if: [etcd.key(keys.last).unchangedSince(last)],
+        then: [etcd.op.put(keys.last, toText(lastTick)), keys.look(etcd)],
+        else: [keys.look(etcd)],
+      },
+      { signal: this.#stop },
+    );
+    // That somebody else has written it comes to the same.
+    this.#straggling = false;
+    return keys.view(done.succeeded ? done.results[1] : done.results[0]);
   }
 
   /** Somebody else was first, or the job still runs. */
@@ -186,7 +213,7 @@ export class JobLoop {
     const trim = seen === undefined ? [] : this.#trim(seen);
     for (let tries = 0; this.#session.lease.alive; tries++) {
       try {
-        await etcd.txn({ if: [held.condition], then: [...trim, record] });
+        await etcd.txn({ if: held.conditions, then: [...trim, record] });
         return;
       } catch (error) {
         // The history is for people: nothing depends on it, so a refusal is no reason to end.

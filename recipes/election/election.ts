@@ -8,9 +8,10 @@
  *
  * Round trips: campaign 1 when nobody is ahead; otherwise 1, a watch of the key just ahead
  * and of the own (so a resignation wakes one candidate, and one whose session dies knows at
- * once), and 1 to confirm. Proclaim 1, resign 1, leader 1. Observing is one list and one
- * watch for as long as it lasts. With 500 candidates waiting, on one machine with two cores
- * and etcd 3.5, the next one led 2 ms after a resignation (median; at most 80).
+ * once), and 1 to confirm. `tryCampaign` 1, `resume` 1. Proclaim 1, resign 1, leader 1.
+ * Observing is one list and one watch for as long as it lasts. With 500 candidates waiting,
+ * on one machine with two cores and etcd 3.5, the next one led 2 ms after a resignation
+ * (median; at most 80).
  *
  * Guaranteed: what goes through `leader.kv` and `leader.guard()` is done in the leader's own
  * term or not at all, and no two terms overlap in the store. Not guaranteed: that a leader
@@ -32,17 +33,29 @@ import {
   type Revision,
 } from '../../src/index.ts';
 import { Contender, untilChanged } from '../contender.ts';
-import { isParticipant } from '../names.ts';
+import { isParticipant, isParticipantKey } from '../names.ts';
 import type { Session } from '../session.ts';
+import { tryEnter } from '../try-enter.ts';
 import { NEWEST_TWO } from '../turn.ts';
 import { waiting } from '../waiting.ts';
 import { orderKey, stepBack } from './hand-over.ts';
 import { Health } from './health.ts';
 import { ElectionLatch, type LatchOptions } from './latch.ts';
 import { Leadership } from './leadership.ts';
-import type { CampaignOptions } from './options.ts';
+import type { CampaignOptions, LeadershipRecord, ResumeOptions, TryCampaignResult } from './options.ts';
 import { type RunOptions, runElection } from './run.ts';
-import { ElectionView } from './view.ts';
+import { type ElectionLeader, ElectionView, toLeader } from './view.ts';
+
+/** A candidate that leads, and what it stands for. */
+interface Elected {
+  readonly contender: Contender;
+  readonly value: string;
+}
+
+/** Gets a place and waits until it leads; `keep` notes whose key is to go if that fails. */
+type Take<T> = (wait: AbortSignal, health: Health | undefined, keep: (candidate: Contender) => void) => Promise<T>;
+
+type Settled<T> = T extends undefined ? undefined : Leadership;
 
 /**
  * An election that many sessions take part in by its name. One object can campaign many
@@ -72,22 +85,79 @@ export class Election extends ElectionView {
    * the candidate is left then.
    */
   async campaign(options: CampaignOptions = {}): Promise<Leadership> {
-    const { value = '', health: healthOptions } = options;
-    if (typeof value !== 'string') throw new InvalidArgumentError('the value is no string');
-    const health = healthOptions && new Health(this.#session.clock, healthOptions);
-    using wait = waiting(this.#session, options);
-    let kept: Contender | undefined;
-    try {
-      await health?.untilHealthy(wait.signal);
-      if (wait.signal.aborted) throw new AbortError('the wait is over', { cause: wait.signal.reason });
-      const contender = await this.#untilElected(value, wait.signal, (candidate) => {
-        kept = candidate;
+    const { value = '' } = options;
+    assertText(value);
+    return this.#settle(options, async (wait, health, keep) => {
+      await health?.untilHealthy(wait);
+      if (wait.aborted) throw new AbortError('the wait is over', { cause: wait.reason });
+      const entry = await Contender.enter(this.#session, {
+        prefix: this.prefix,
+        value,
+        signal: wait,
+        look: () => this.etcd.op.range({ prefix: this.prefix }, NEWEST_TWO),
       });
-      return new Leadership(this, contender, value, health);
-    } catch (error) {
-      if (kept !== undefined) await wait.patiently(kept.leave());
-      throw wait.reason(`the leadership of ${this.name}`, error);
+      if (!entry.entered) throw new TypeError('an election has no condition of entry');
+      keep(entry.contender);
+      return { contender: await this.#untilElected(entry.contender, entry.seen, value, wait, keep), value };
+    });
+  }
+
+  /**
+   * Stands for election only if nobody leads: one round trip, which writes nothing when
+   * somebody does, and says who. With `health` the candidate is checked once, before that.
+   *
+   * @throws UnhealthyError when it is not healthy; WaitTimeoutError after `timeoutMs`
+   * (default: no limit), AbortError and LostError like {@link Election.campaign}.
+   */
+  async tryCampaign(options: CampaignOptions = {}): Promise<TryCampaignResult> {
+    const { value = '' } = options;
+    assertText(value);
+    let leader: ElectionLeader | undefined;
+    const leadership = await this.#settle(options, async (wait, health, keep) => {
+      await health?.assertHealthy(wait);
+      const { prefix } = this;
+      const blocks = (kv: KeyValue<string>): boolean => isParticipant(kv, prefix);
+      const entry = await tryEnter(this.#session, { prefix, queue: prefix, blocks, value, signal: wait });
+      if (!entry.entered) {
+        leader = toLeader(entry.holder);
+        return undefined;
+      }
+      keep(entry.contender);
+      return { contender: entry.contender, value };
+    });
+    if (leadership !== undefined) return { elected: true, leadership };
+    if (leader === undefined) throw new TypeError('neither elected nor refused');
+    return { elected: false, leader };
+  }
+
+  /**
+   * Leads on where an object that is gone has led: after a restart with the same lease
+   * ({@link Session.resume}), or in another part of the program. One round trip, a
+   * transaction that demands the key, its create revision and this session's lease; the term
+   * stays. One that did not lead yet waits on in its place.
+   *
+   * The former object must be gone. It has the same term, so nothing fences one off from the
+   * other.
+   *
+   * @example
+   * ```ts
+   * const session = await Session.resume(etcd, saved.lease);
+   * const leader = await new Election(session, 'scheduler').resume(saved);
+   * ```
+   * @throws LostError when there is no such candidate any more, or it is another session's;
+   * InvalidArgumentError for a key that is none of this election's. These leave the key as it
+   * is. Later, WaitTimeoutError, AbortError and LostError like {@link Election.campaign}.
+   */
+  async resume({ key, term }: LeadershipRecord, options: ResumeOptions = {}): Promise<Leadership> {
+    if (!isParticipantKey(key, this.prefix)) {
+      throw new InvalidArgumentError('the key is not one of a candidate in this election');
     }
+    return this.#settle(options, async (wait, _health, keep) => {
+      const look = (): Op<RangeResult<string>> => this.#older(term, 1);
+      const { value, seen, ...own } = await Contender.resume(this.#session, key, term, { signal: wait, look });
+      keep(own.contender);
+      return { contender: await this.#untilElected(own.contender, seen, value, wait, keep), value };
+    });
   }
 
   /**
@@ -96,8 +166,8 @@ export class Election extends ElectionView {
    * while it still works, unless the leadership was lost: then the signal fires, and `kv`
    * and `guard` refuse.
    *
-   * With `requeue` it campaigns again after that, and after a leadership that was lost while
-   * the session lives. To go on under another session, see `supervise`.
+   * With `requeue` it campaigns again after that, and after a leadership or a place in the
+   * queue that was lost while the session lives. To go on under another session, see `supervise`.
    *
    * @example
    * ```ts
@@ -119,19 +189,32 @@ export class Election extends ElectionView {
     return new ElectionLatch(this, this.#session, options);
   }
 
-  async #untilElected(value: string, signal: AbortSignal, keep: (candidate: Contender) => void): Promise<Contender> {
-    const { etcd } = this.#session;
-    const { prefix } = this;
-    const entry = await Contender.enter(this.#session, {
-      prefix,
-      value,
-      signal,
-      look: () => etcd.op.range({ prefix }, NEWEST_TWO),
-    });
-    if (!entry.entered) throw new TypeError('an election has no condition of entry');
-    let { contender } = entry;
-    keep(contender);
-    let seen = entry.seen ?? (await contender.confirm(this.#nearest(contender), signal));
+  /** Has `take` get a place, and makes a leadership out of it; whatever fails, the place that was kept goes. */
+  async #settle<T extends Elected | undefined>(options: ResumeOptions, take: Take<T>): Promise<Settled<T>> {
+    const health = options.health && new Health(this.#session.clock, options.health);
+    using wait = waiting(this.#session, options);
+    let kept: Contender | undefined;
+    try {
+      const elected = await take(wait.signal, health, (candidate) => {
+        kept = candidate;
+      });
+      return (elected && new Leadership(this, elected.contender, elected.value, health)) as Settled<T>;
+    } catch (error) {
+      if (kept !== undefined) await wait.patiently(kept.leave());
+      throw wait.reason(`the leadership of ${this.name}`, error);
+    }
+  }
+
+  async #untilElected(
+    candidate: Contender,
+    entered: RangeResult<string> | undefined,
+    value: string,
+    signal: AbortSignal,
+    keep: (candidate: Contender) => void,
+  ): Promise<Contender> {
+    const { prefix, etcd } = this;
+    let contender = candidate;
+    let seen = entered ?? (await contender.confirm(this.#nearest(contender), signal));
     for (;;) {
       const ahead = await this.#ahead(contender, seen, signal);
       if (ahead === undefined) return contender;
@@ -162,15 +245,19 @@ export class Election extends ElectionView {
       return kv && { kv, revision };
     };
     // The nearest may be a key that has strayed here: then look at all of them.
-    return find(seen) ?? (seen.more ? find(await contender.confirm(this.#older(contender), signal)) : undefined);
+    return find(seen) ?? (seen.more ? find(await contender.confirm(this.#older(contender.token), signal)) : undefined);
   }
 
-  #nearest(contender: Contender): Op<RangeResult<string>> {
-    return this.#older(contender, 1);
+  #nearest({ token }: Contender): Op<RangeResult<string>> {
+    return this.#older(token, 1);
   }
 
-  #older({ token }: Contender, limit?: number): Op<RangeResult<string>> {
+  #older(token: Revision, limit?: number): Op<RangeResult<string>> {
     const maxCreateRevision = (token - 1n) as Revision;
     return this.etcd.op.range({ prefix: this.prefix }, { sort: NEWEST_TWO.sort, limit, maxCreateRevision });
   }
+}
+
+function assertText(value: unknown): void {
+  if (typeof value !== 'string') throw new InvalidArgumentError('the value is no string');
 }

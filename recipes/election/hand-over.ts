@@ -19,10 +19,11 @@
  */
 
 import { type KeyValue, type Op, type RangeResult, type Revision, revision } from '../../src/index.ts';
-import { Contender, mayPass, pause, untilChanged } from '../contender.ts';
+import { Contender, mayPass, untilChanged } from '../contender.ts';
 import { LostError } from '../errors.ts';
 import { isParticipant } from '../names.ts';
 import { NEWEST_TWO } from '../turn.ts';
+import { pause } from '../waiting.ts';
 import type { ElectionCandidate } from './view.ts';
 
 /** Who is to lead next. */

@@ -11,7 +11,7 @@
  * @module
  */
 
-import { type Clock, InvalidArgumentError } from '../../src/index.ts';
+import { AbortError, type Clock, InvalidArgumentError } from '../../src/index.ts';
 import { elapsed } from '../patience.ts';
 
 /** How to judge. */
@@ -26,7 +26,10 @@ export interface HealthOptions {
   readonly failures?: number | undefined;
 }
 
-/** Why a leader resigned by itself: the cause of the LostError that its signal fires with. */
+/**
+ * Why a leader resigned by itself: the cause of the LostError that its signal fires with; or
+ * why a candidate that was not to wait did not stand.
+ */
 export class UnhealthyError extends Error {
   override readonly name = 'UnhealthyError';
 }
@@ -49,6 +52,13 @@ export class Health {
     this.#intervalMs = intervalMs;
     this.#timeoutMs = timeoutMs;
     this.#failures = failures;
+  }
+
+  /** Checks once. @throws UnhealthyError when the check says no; AbortError when the signal fires. */
+  async assertHealthy(signal: AbortSignal): Promise<void> {
+    const no = await this.#ask(signal);
+    if (signal.aborted) throw new AbortError('the wait is over', { cause: signal.reason });
+    if (no !== undefined) throw new UnhealthyError('the health check said no', { cause: no.cause });
   }
 
   /** Resolves when a check says yes, or when the signal fires. */

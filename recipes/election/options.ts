@@ -4,8 +4,11 @@
  * @module
  */
 
+import type { Revision } from '../../src/index.ts';
 import type { WaitOptions } from '../waiting.ts';
 import type { HealthOptions } from './health.ts';
+import type { Leadership } from './leadership.ts';
+import type { ElectionLeader } from './view.ts';
 
 /** How to campaign. */
 export interface CampaignOptions extends WaitOptions {
@@ -21,3 +24,20 @@ export interface CampaignOptions extends WaitOptions {
    */
   readonly health?: HealthOptions | undefined;
 }
+
+/** How `Election.tryCampaign` went. */
+export type TryCampaignResult =
+  | { readonly elected: true; readonly leadership: Leadership }
+  /** Who leads instead, as of that moment. */
+  | { readonly elected: false; readonly leader: ElectionLeader };
+
+/** What to keep of a {@link Leadership} to resume it when the object is gone. */
+export interface LeadershipRecord {
+  /** The leader's key. */
+  readonly key: string;
+  /** The revision that created it. */
+  readonly term: Revision;
+}
+
+/** How to resume a leadership. The value stays what was proclaimed last. */
+export type ResumeOptions = Omit<CampaignOptions, 'value'>;

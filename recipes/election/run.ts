@@ -22,7 +22,7 @@ import type { CampaignOptions } from './options.ts';
 
 /** How to lead by callback. */
 export interface RunOptions extends Omit<CampaignOptions, 'timeoutMs'> {
-  /** Campaigns again when the work is done or the leadership was lost. Default false. */
+  /** Campaigns again when the work is done, and when the leadership or the place in the queue was lost. Default false. */
   readonly requeue?: boolean | undefined;
   /** Called when it has been elected, before the work. What it throws counts as thrown by the work. */
   readonly onStarted?: ((leader: Leadership) => void | Promise<void>) | undefined;
@@ -49,7 +49,8 @@ export async function runElection<T>(
 ): Promise<T> {
   const { requeue = false, signal } = options;
   for (;;) {
-    const leader = await election.campaign(options);
+    const leader = await elected(election, session, options);
+    if (leader === undefined) continue;
     let result: T | undefined;
     let failure: { readonly error: unknown } | undefined;
     try {
@@ -69,6 +70,16 @@ export async function runElection<T>(
     } else if (!requeue) {
       return result as T;
     }
+  }
+}
+
+/** Waits until it leads; undefined when its place was taken away while the session lives, and it is to stand again. */
+async function elected(election: Candidacy, session: Session, options: RunOptions): Promise<Leadership | undefined> {
+  try {
+    return await election.campaign(options);
+  } catch (error) {
+    if (options.requeue && error instanceof LostError && session.alive) return undefined;
+    throw error;
   }
 }
 

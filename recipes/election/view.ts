@@ -83,9 +83,9 @@ export class ElectionView {
 
   /**
    * How the election stands, now and whenever that changes: a new leader, a vacancy, another
-   * value proclaimed. A slow reader is told how it stands when it comes back, and not what
-   * was in between. A candidate shows as the leader from the moment it is the oldest, which
-   * can be before it knows it itself.
+   * value proclaimed, in the order in which it happened. A slow reader is told how it stands
+   * when it comes back, and not what was in between. A candidate shows as the leader from the
+   * moment it is the oldest, which can be before it knows it itself.
    *
    * The loop ends only by leaving it, or by throwing.
    *
@@ -121,7 +121,8 @@ function oldest(kvs: readonly KeyValue<string>[], prefix: string): KeyValue<stri
   return found;
 }
 
-function toLeader(kv: KeyValue<string>): ElectionLeader {
+/** A candidate that is the oldest, as the others see it. @internal */
+export function toLeader(kv: KeyValue<string>): ElectionLeader {
   return { kind: 'leader', term: kv.createRevision, key: kv.key, value: textOf(kv), revision: kv.modRevision };
 }
 

@@ -6,18 +6,21 @@
  *    so an update and a return after a deletion cannot overtake each other.
  * 2. A key that was deleted behind our back is put again, as a new place; it is never put
  *    again after leaving.
+ * 3. What was said last stays: an update that was delayed on its way is refused if it comes
+ *    after a later one (own-value.ts).
  *
  * @module
  */
 
 import { type Codec, type Compare, checkedSignal } from '../../src/index.ts';
-import { Contender, mayPass, pause } from '../contender.ts';
+import { Contender, mayPass } from '../contender.ts';
 import { LostError } from '../errors.ts';
 import { Held } from '../held.ts';
 import { isParticipant } from '../names.ts';
+import { OwnValue } from '../own-value.ts';
 import type { Session, SessionUser } from '../session.ts';
 import { NEWEST_TWO, untilTurn } from '../turn.ts';
-import { sessionEnd, type WaitOptions, waiting } from '../waiting.ts';
+import { pause, sessionEnd, type WaitOptions, waiting } from '../waiting.ts';
 
 /** What a member is made of. @internal */
 export interface MemberSettings<In> {
@@ -39,6 +42,7 @@ export class Member<In> implements AsyncDisposable, SessionUser {
   readonly #cleanUps: (() => void)[] = [];
   #data: In;
   #contender: Contender;
+  #own: OwnValue;
   #held: Held;
   #queue: Promise<unknown> = Promise.resolve();
   #lost: LostError | undefined;
@@ -51,6 +55,7 @@ export class Member<In> implements AsyncDisposable, SessionUser {
     this.#codec = settings.codec;
     this.#data = settings.data;
     this.#contender = contender;
+    this.#own = new OwnValue(contender);
     this.#signal = checkedSignal(() => void this.#check());
     this.#held = this.#hold(contender);
     this.#cleanUps.push(session.use(this));
@@ -94,9 +99,14 @@ export class Member<In> implements AsyncDisposable, SessionUser {
     return this.#check() === undefined && this.#held.held;
   }
 
-  /** The conditions, for transactions, that it is a member at this moment. */
+  /** The conditions, for transactions, that it is a member at this moment. While it comes back they do not hold. */
   get conditions(): readonly Compare[] {
     return this.#contender.conditions;
+  }
+
+  /** Resolves when no update and no return after a deletion is under way: what {@link Member.conditions} says is true then. @internal */
+  async settled(): Promise<void> {
+    await this.#queue;
   }
 
   /**
@@ -116,8 +126,7 @@ export class Member<In> implements AsyncDisposable, SessionUser {
       this.#data = next;
       try {
         if (this.#held.held) {
-          const { etcd, lease } = this.#session;
-          await this.#contender.whileHeld([etcd.op.put(this.key, value, { lease })], wait.signal);
+          await this.#own.write(value, wait.signal);
         } else {
           await this.#comeBack(wait.signal);
         }
@@ -183,6 +192,7 @@ export class Member<In> implements AsyncDisposable, SessionUser {
     const contender = await enter(this.#session, settings, signal);
     await this.#held[Symbol.asyncDispose]();
     this.#contender = contender;
+    this.#own = new OwnValue(contender);
     this.#held = this.#hold(contender);
   }
 

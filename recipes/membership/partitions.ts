@@ -30,14 +30,14 @@
  */
 
 import { AbortError, type CallOptions, InvalidArgumentError, type KeyValue, type Revision } from '../../src/index.ts';
-import { Contender, mayPass, pause } from '../contender.ts';
+import { Contender, mayPass } from '../contender.ts';
 import { FencedKv } from '../fenced-kv.ts';
 import { following } from '../following.ts';
 import { Held } from '../held.ts';
 import { recipePrefix } from '../names.ts';
 import { elapsed } from '../patience.ts';
 import type { Session } from '../session.ts';
-import { expectMany } from '../waiting.ts';
+import { expectMany, pause } from '../waiting.ts';
 import { balance } from './balance.ts';
 import { membersOf, membersPrefix, placeOf } from './group.ts';
 import type { Member } from './member.ts';
@@ -171,6 +171,8 @@ class Share {
   readonly #mine = new Map<string, { readonly stop: AbortController; readonly done: Promise<void> }>();
   /** The last state that was acted on. */
   #state: readonly KeyValue<string>[] = [];
+  /** What was to be claimed while it was under way: to be looked at again when that is done. */
+  readonly #again = new Set<string>();
   /** What is to be claimed. */
   #wanted: string[] = [];
   #claiming = 0;
@@ -239,8 +241,8 @@ class Share {
     while (this.#claiming < CLAIMS_AT_ONCE && !this.#stop.signal.aborted) {
       const partition = this.#wanted.shift();
       if (partition === undefined) return;
-      // One that is still being given up is looked at again when that is done.
-      if (!this.#mine.has(partition)) this.#take(partition);
+      if (this.#mine.has(partition)) this.#again.add(partition);
+      else this.#take(partition);
     }
   }
 
@@ -254,8 +256,10 @@ class Share {
       })
       .then((owned) => {
         this.#mine.delete(partition);
-        // Who was refused hears of the state that was the reason. Who has given up may have heard of it already.
-        if (owned && !this.#stop.signal.aborted) this.#act(this.#state);
+        // Who was refused hears of the state that was the reason, unless it has come already, in the meantime. Who has
+        // given up may have heard of it already, too.
+        const again = this.#again.delete(partition) || owned;
+        if (again && !this.#stop.signal.aborted) this.#act(this.#state);
       });
     this.#mine.set(partition, { stop, done });
   }
@@ -285,6 +289,8 @@ class Share {
     const prefix = `${this.#claims}${recipePrefix(partition)}`;
     const { signal } = this.#stop;
     for (let tries = 0; !signal.aborted; tries++) {
+      // Whoever comes back after a deletion is seen by others, and by the copy here, before its own conditions say so.
+      await this.#member.settled();
       try {
         const entry = await Contender.enter(this.#session, {
           prefix,

@@ -12,8 +12,8 @@ import type { Compare, Keyspace, KeyValue, Op, OpResults, RangeResult, Revision,
 import type { Contender } from '../contender.ts';
 import { LostError } from '../errors.ts';
 import { isParticipant } from '../names.ts';
+import type { Attempt, Task } from '../receipts.ts';
 import type { Session } from '../session.ts';
-import type { Attempt, Task } from './receipts.ts';
 
 /** How a kind of queue orders its items. */
 export interface Order {
@@ -119,7 +119,7 @@ export class Taking<V> {
 
   #next(seen: OpResults<Look<V>>, revision: Revision): Attempt | undefined {
     const { place, manners } = this.#options;
-    if (place !== undefined && seen[2] === undefined) throw new LostError('the place in the line', 'key-gone');
+    if (place !== undefined && seen[2]?.lease === undefined) throw new LostError('the place in the line', 'key-gone');
     if (place === undefined && manners === 'polite' && this.#givesWay(seen)) return undefined;
     const best = this.best(seen, revision);
     return best !== undefined && this.#due(best.kv) ? this.#attempt(best) : undefined;
@@ -146,7 +146,7 @@ export class Taking<V> {
     }
     const then: Op<unknown>[] = [items.op.delete(kv.key)];
     if (place !== undefined) {
-      conditions.push(place.held);
+      conditions.push(...place.conditions);
       then.push(session.etcd.op.delete(place.key));
     }
     return { receipt: kv.key, if: conditions, then };

@@ -20,9 +20,9 @@
  */
 
 import { type CallOptions, InvalidArgumentError } from '../../src/index.ts';
+import { Turns } from '../line.ts';
 import type { Session } from '../session.ts';
 import type { WaitOptions } from '../waiting.ts';
-import { Turns } from './line.ts';
 import { appending, codecOf, type QueueOptions } from './queue.ts';
 import { Stamps, stampOf } from './stamps.ts';
 import { type Enqueued, type QueueItem, Taker } from './taker.ts';

@@ -38,10 +38,10 @@
  */
 
 import { type CallOptions, type Codec, EtcdError, type RangeResult, type Revision, utf8 } from '../../src/index.ts';
+import { Turns } from '../line.ts';
+import type { Attempt } from '../receipts.ts';
 import type { Session } from '../session.ts';
 import type { WaitOptions } from '../waiting.ts';
-import { Turns } from './line.ts';
-import type { Attempt } from './receipts.ts';
 import { Stamps, stampedKey, stampOf, type WallClock } from './stamps.ts';
 import { type Enqueued, type QueueItem, Taker } from './taker.ts';
 

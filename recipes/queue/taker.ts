@@ -12,12 +12,12 @@
 
 import type { CallOptions, Codec, Keyspace, KeyValue, Op, Revision, WatchEvent } from '../../src/index.ts';
 import type { Contender } from '../contender.ts';
+import { type Attempted, type Awaited, failure, Turns, takeInTurn } from '../line.ts';
 import { recipePrefix } from '../names.ts';
+import { Receipts, type Task } from '../receipts.ts';
 import type { Session } from '../session.ts';
 import { type WaitOptions, waiting } from '../waiting.ts';
 import { type Candidate, hinted, type Order, Taking } from './attempt.ts';
-import { type Attempted, type Awaited, failure, Turns, takeInTurn } from './line.ts';
-import { Receipts, type Task } from './receipts.ts';
 
 /** What was in a queue. */
 export class QueueItem<V = string> {

@@ -6,6 +6,7 @@
 
 import type { Caller } from './connection/caller.ts';
 import type { GetCoalescer, PutCoalescer } from './kv/coalesce.ts';
+import type { LastCounts } from './kv/last-counts.ts';
 import type { Reader } from './kv/reads.ts';
 import type { LeaseKeeper } from './lease/keeper.ts';
 import type { WatchHub } from './watch/hub.ts';
@@ -24,6 +25,8 @@ export interface ClientContext {
   readonly gets: GetCoalescer | undefined;
   /** Present when puts of one tick are to be sent together. */
   readonly puts: PutCoalescer | undefined;
+  /** What `increment` guesses from. */
+  readonly lastCounts: LastCounts;
   readonly watches: WatchHub;
   readonly leases: LeaseKeeper;
   readonly limits: ClientLimits;

@@ -27,6 +27,7 @@ import { GetCoalescer, PutCoalescer } from './kv/coalesce.ts';
 import { utf8 } from './kv/codec.ts';
 import { type CompactOptions, compact } from './kv/compact.ts';
 import { Keyspace } from './kv/keyspace.ts';
+import { LastCounts } from './kv/last-counts.ts';
 import { Reader } from './kv/reads.ts';
 import { LeaseKeeper } from './lease/keeper.ts';
 import { Leases } from './lease/leases.ts';
@@ -258,6 +259,7 @@ function createContext(options: ResolvedOptions): ClientContext {
     reader: new Reader(caller, options.monotonicReads),
     gets: options.coalesce.gets ? new GetCoalescer(caller, options.maxTxnOps) : undefined,
     puts: options.coalesce.puts ? new PutCoalescer(caller, options.maxTxnOps) : undefined,
+    lastCounts: new LastCounts(),
     watches: new WatchHub(caller),
     leases: new LeaseKeeper(caller),
     limits: { maxTxnOps: options.maxTxnOps },

@@ -3,8 +3,25 @@ import { expect, it } from 'vitest';
 import { Counter } from '../../recipes/counter.ts';
 import { UnknownOutcomeError } from '../../recipes/errors.ts';
 import { IdAllocator } from '../../recipes/id-allocator.ts';
+import type { Clock } from '../../src/index.ts';
+import { systemClock } from '../../src/support/clock.ts';
 import { describeOnEtcd } from '../support/fixtures.ts';
-import { Actor, countCalls, grpcProxy, outcome, RANGE, TXN, uniqueName, untilEmpty } from './lock-bed.ts';
+import { type ClientMessage, GrpcFaultProxy, type Verdict } from '../support/grpc-fault-proxy.ts';
+import {
+  Actor,
+  countCalls,
+  grpcProxy,
+  hostOf,
+  outcome,
+  RANGE,
+  TXN,
+  uniqueName,
+  until,
+  untilEmpty,
+} from './lock-bed.ts';
+
+/** The longest waits after a counter's first conflicts. */
+const BACKOFFS_MS = [2, 4, 8];
 
 describeOnEtcd('Counter', (suite) => {
   const open = (options?: Parameters<typeof Actor.open>[1]): Promise<Actor> =>
@@ -22,6 +39,50 @@ describeOnEtcd('Counter', (suite) => {
     expect(await counter.add(-50n)).toBe(-8n);
     expect(await counter.get()).toBe(-8n);
     expect(counted()).toEqual({ [TXN]: 2, [RANGE]: 1 });
+  });
+
+  it('adds in one round trip while there is no value, and in two when it has to learn it', async () => {
+    await using proxy = await grpcProxy(suite);
+    await using actor = await Actor.open([proxy.address]);
+    await using other = await open();
+    const name = uniqueName(suite);
+    const counter = new Counter(actor.session, name, { initial: 5n });
+    const counted = countCalls(proxy);
+    expect(await counter.add()).toBe(6n);
+    expect(counted()).toEqual({ [TXN]: 1 });
+    expect(await new Counter(other.session, name, { initial: 5n }).add()).toBe(7n);
+    expect(await counter.add()).toBe(8n);
+    expect(counted()).toEqual({ [TXN]: 3 });
+    expect(await new Counter(actor.session, name, { initial: 5n }).add()).toBe(9n);
+    expect(counted()).toEqual({ [TXN]: 5 });
+  });
+
+  it('steps back from others who add, longer each time, and not between reading and writing', async () => {
+    await using other = await open();
+    const name = uniqueName(suite);
+    // Before each of the first five tries somebody else is quicker. The wait before a try says which was a guess.
+    const waits: number[] = [];
+    const tries: number[] = [];
+    const clock: Clock = {
+      now: () => systemClock.now(),
+      after: (delayMs, callback, options) => {
+        waits.push(delayMs);
+        return systemClock.after(delayMs, callback, options);
+      },
+    };
+    const gate = async ({ call }: ClientMessage): Promise<Verdict> => {
+      if (call.path === TXN) {
+        tries.push(waits.splice(0).find((ms) => BACKOFFS_MS.includes(ms)) ?? 0);
+        if (tries.length <= 5) await other.etcd.increment(`${name}/value`);
+      }
+      return 'forward';
+    };
+    await using proxy = await GrpcFaultProxy.start({ target: hostOf(suite), gate });
+    // The dice say that each wait is as long as it can be.
+    await using actor = await Actor.open([proxy.address], { clock, random: () => 1 });
+    expect(await new Counter(actor.session, name).add()).toBe(6n);
+    // The value is seen by the first refusal; the wait comes after the second, and a guess after the wait.
+    expect(tries).toEqual([0, 0, 2, 0, 4, 0]);
   });
 
   it('applies an add once whose answer is lost, even if others have added since', async () => {
@@ -57,6 +118,8 @@ describeOnEtcd('Counter', (suite) => {
     const again = new AbortController();
     const added = outcome(counter.add(1n, { signal: again.signal }));
     await swallowed.waitApplied();
+    // The abort takes the request with it unless etcd has it already.
+    await until(async () => (await counter.get()) === 2n);
     again.abort();
     expect(await added).toEqual({ value: 2n });
     const cut = proxy.rule({ path: TXN, action: 'hang' });

@@ -1,101 +1,12 @@
 /** The cron on real etcd: each tick once, whoever comes, goes, is late, or never hears the answer. */
 import { expect, it, vi } from 'vitest';
-import { Cron, type CronJob, type CronOptions, type CronRun, type WallClock } from '../../recipes/cron/cron.ts';
+import { Cron, type CronJob, type CronOptions, type CronRun } from '../../recipes/cron/cron.ts';
 import { LostError } from '../../recipes/errors.ts';
-import { type Etcd, InvalidArgumentError, type Timer } from '../../src/index.ts';
+import { DeadlineError, type Etcd, InvalidArgumentError } from '../../src/index.ts';
 import { errorOf } from '../conformance/helpers.ts';
 import { describeOnEtcd } from '../support/fixtures.ts';
+import { gate, ManualWall, MINUTE, NOON, Node, noting } from './cron-bed.ts';
 import { Actor, countCalls, DELETE, fired, grpcProxy, RANGE, TXN, uniqueName, until } from './lock-bed.ts';
-
-const NOON = Date.parse('2026-07-01T12:00:00Z');
-const MINUTE = 60_000;
-
-/** A time of day that moves when it is told to. */
-class ManualWall implements WallClock {
-  readonly #waiting = new Set<{ readonly ms: number; readonly callback: () => void }>();
-  #now: number;
-
-  constructor(now = NOON) {
-    this.#now = now;
-  }
-
-  now(): number {
-    return this.#now;
-  }
-
-  /** How many wait for a moment. */
-  get waiting(): number {
-    return this.#waiting.size;
-  }
-
-  at(ms: number, callback: () => void): Timer {
-    const entry = { ms, callback };
-    if (ms <= this.#now) queueMicrotask(callback);
-    else this.#waiting.add(entry);
-    return { cancel: () => this.#waiting.delete(entry) };
-  }
-
-  set(minutes: number): void {
-    this.#now = NOON + minutes * MINUTE;
-    for (const entry of this.#waiting) {
-      if (entry.ms > this.#now) continue;
-      this.#waiting.delete(entry);
-      entry.callback();
-    }
-  }
-}
-
-/** A process that runs the cron. */
-class Node implements AsyncDisposable {
-  readonly cron: Cron;
-  readonly actor: Actor;
-  readonly ended: Promise<unknown>;
-  readonly #stop = new AbortController();
-  #over = false;
-
-  constructor(actor: Actor, name: string, job: CronJob, options: CronOptions) {
-    this.actor = actor;
-    this.cron = new Cron(actor.session, name, [job], options);
-    this.ended = this.cron.run({ signal: this.#stop.signal }).then(
-      () => undefined,
-      (error: unknown) => error,
-    );
-    void this.ended.then(() => {
-      this.#over = true;
-    });
-  }
-
-  get over(): boolean {
-    return this.#over;
-  }
-
-  async stop(): Promise<unknown> {
-    this.#stop.abort();
-    return this.ended;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.stop();
-    await this.actor[Symbol.asyncDispose]();
-  }
-}
-
-/** A job every minute that notes its ticks, in minutes since noon. */
-function noting(ran: number[], more: Partial<CronJob> = {}): CronJob {
-  const handler = (run: CronRun): void => {
-    ran.push((run.tick.getTime() - NOON) / MINUTE);
-  };
-  return { name: 'tidy', schedule: '* * * * *', handler, ...more };
-}
-
-/** Resolves, from outside, what somebody waits for. */
-function gate(): { readonly open: () => void; readonly passed: Promise<void> } {
-  let open!: () => void;
-  const passed = new Promise<void>((resolve) => {
-    open = resolve;
-  });
-  return { open, passed };
-}
 
 describeOnEtcd('Cron', (suite) => {
   const node = async (
@@ -280,6 +191,41 @@ describeOnEtcd('Cron', (suite) => {
     expect([rule.applied, ran]).toEqual([1, [1, 2]]);
   });
 
+  it('shuts out a claim that was given up without an answer, so that its tick is not lost when it arrives', async () => {
+    const name = uniqueName(suite);
+    const ran: number[] = [];
+    const [here, there] = [new ManualWall(), new ManualWall()];
+    const slow = gate();
+    await using _busy = await node(name, noting(ran, { overlap: 'wait', handler: () => slow.passed }), here);
+    await using waiter = await node(name, noting(ran, { overlap: 'wait' }), there);
+    const { etcd } = waiter.actor;
+    await Promise.all([idle(here), idle(there)]);
+    here.set(1);
+    await until(async () => (await etcd.count({ prefix: `${name}/tidy/claims/` })) === 1);
+    there.set(1);
+    await idle(there);
+    const { txn } = etcd;
+    const sent: Parameters<Etcd['txn']>[0][] = [];
+    etcd.txn = async (spec) => {
+      sent.push(spec);
+      etcd.txn = txn;
+      throw new DeadlineError('no answer came', { applied: 'maybe' });
+    };
+    await using operator = await Actor.open(suite.cluster.endpoints);
+    const lastRevision = async () => (await operator.etcd.get(`${name}/tidy/last`))?.modRevision;
+    const settled = await lastRevision();
+    there.set(2);
+    await until(async () => (await lastRevision()) !== settled);
+    // It arrives when nobody is in the way any more (its last condition), and claims nothing.
+    const { if: conditions = [], then = [] } = sent[0]!;
+    expect(await operator.etcd.txn({ if: conditions.slice(0, -1), then })).toMatchObject({ succeeded: false });
+    slow.open();
+    await until(() => ran.length === 1);
+    expect(ran).toEqual([2]);
+    await until(async () => (await statuses(waiter))[0] === '2 done');
+    expect(await statuses(waiter)).toEqual(['2 done', '1 done']);
+  });
+
   it.each([
     ['cannot be reached', 14, 'away'],
     ['refuses', 8, 'etcdserver: mvcc: database space exceeded'],
@@ -305,7 +251,7 @@ describeOnEtcd('Cron', (suite) => {
     ['run-all', 'skip', [6, 7, 8, 9, 10]],
     ['run-all', 'wait', [6, 7, 8, 9, 10]],
     ['run-all', 'allow', [6, 7, 8, 9, 10]],
-  ] as const)('after ten minutes without anybody: %s (%s)', async (misfire, overlap, expected) => {
+  ] as const)('golly #178: after ten minutes without anybody: %s (%s)', async (misfire, overlap, expected) => {
     const name = uniqueName(suite);
     const ran: number[] = [];
     const missed: number[] = [];

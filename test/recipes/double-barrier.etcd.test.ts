@@ -85,7 +85,7 @@ describeOnEtcd('DoubleBarrier', (suite) => {
     await untilEmpty(a.etcd, `${name}/`);
   });
 
-  it('does not take a dead session for an entry, and does not strand the others', async () => {
+  it('does not take a dead session for an entry, and does not strand the others (as etcd #16221)', async () => {
     await using proxy = await grpcProxy(suite);
     const dying = await Actor.open([proxy.address]);
     await using b = await open();
@@ -152,6 +152,22 @@ describeOnEtcd('DoubleBarrier', (suite) => {
     for (const nth of [1, 3]) proxy.rule({ path: TXN, nth, action: 'swallow-reply' });
     await Promise.all([(await first).leave(), second.leave()]);
     await untilEmpty(a.etcd, `${name}/`);
+  });
+
+  it('begins and ends with a hundred, without a loop that grows with them (etcd #14603)', async () => {
+    await using proxy = await grpcProxy(suite);
+    await using actor = await Actor.open([proxy.address]);
+    const name = uniqueName(suite);
+    const barrier = new DoubleBarrier(actor.session, name, { count: 100 });
+    const counted = countCalls(proxy);
+    const rounds = await Promise.all(Array.from({ length: 100 }, () => barrier.enter()));
+    expect(new Set(rounds.map(({ round }) => round)).size).toBe(1);
+    const entered = counted()[TXN] ?? 0;
+    // All came at once, so several have seen that they were enough.
+    expect(entered).toBeLessThanOrEqual(200);
+    await Promise.all(rounds.map((round) => round.leave()));
+    expect((counted()[TXN] ?? 0) - entered).toBeLessThanOrEqual(400);
+    await untilEmpty(actor.etcd, `${name}/`);
   });
 
   it('lets the others leave when one dies inside, whoever it is', async () => {

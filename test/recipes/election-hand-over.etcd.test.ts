@@ -4,66 +4,116 @@ import { orderKey } from '../../recipes/election/hand-over.ts';
 import type { Leadership } from '../../recipes/election/leadership.ts';
 import type { ElectionCandidate } from '../../recipes/election/view.ts';
 import { LostError, WaitTimeoutError } from '../../recipes/errors.ts';
-import { describeOnEtcd } from '../support/fixtures.ts';
+import type { Etcd } from '../../src/index.ts';
+import { describeOnEtcd, type EtcdSuite } from '../support/fixtures.ts';
 import { compactAll, expectEmpty, goKey, keysOf, Program, TXN, until, untilKeys } from './election-support.ts';
 
-describeOnEtcd('handing over', (suite) => {
-  const newName = (): string => suite.prefix().slice(0, -1);
+/** An election with a leader, and programs that can be candidates. Nothing of it may be left in the end. */
+class Scene implements AsyncDisposable {
+  readonly name: string;
+  readonly prefix: string;
+  readonly leader: Leadership;
+  /** The first is the leader's. */
+  readonly programs: readonly Program[];
+  readonly #gone = new Set<() => Promise<void>>();
 
-  /** Candidates that resign as soon as they lead; `won` has their values in order. */
-  async function queue(a: Program, name: string, programs: readonly Program[], first = 1) {
+  private constructor(name: string, leader: Leadership, programs: readonly Program[]) {
+    this.name = name;
+    this.prefix = `${name}/`;
+    this.leader = leader;
+    this.programs = programs;
+  }
+
+  /** `programs` says of each whether it reaches the cluster through a proxy. */
+  static async open(suite: EtcdSuite, programs: readonly ('direct' | 'proxied')[]): Promise<Scene> {
+    const name = suite.prefix().slice(0, -1);
+    const started: Program[] = [];
+    for (const how of programs) started.push(await Program.start(suite, { proxied: how === 'proxied' }));
+    const leader = await new Election(started[0]!.session, name).campaign({ value: 'leader' });
+    return new Scene(name, leader, started);
+  }
+
+  get etcd(): Etcd {
+    return this.programs[0]!.etcd;
+  }
+
+  /** Has a program stand, and waits until it is in the queue. */
+  async stand(program: number, value: string, signal?: AbortSignal): Promise<{ elected: Promise<Leadership> }> {
+    const count = (await keysOf(this.etcd, this.prefix)).length;
+    const elected = new Election(this.programs[program]!.session, this.name).campaign({ value, signal });
+    elected.catch(() => {});
+    await untilKeys(this.etcd, this.prefix, count + 1);
+    return { elected };
+  }
+
+  /** Has programs stand one after another, as '1', '2' and so on, who go as soon as they lead: `won` has them in order. */
+  async queue(...programs: readonly number[]): Promise<{ won: Leadership[]; done: Promise<unknown> }> {
     const won: Leadership[] = [];
     const runs: Promise<void>[] = [];
-    let n = first;
     for (const program of programs) {
-      const value = String(n);
+      const { elected } = await this.stand(program, String(runs.length + 1));
       runs.push(
-        new Election(program.session, name).campaign({ value }).then(async (leader) => {
+        elected.then(async (leader) => {
           won.push(leader);
           await leader.resign();
         }),
       );
-      n++;
-      await untilKeys(a.etcd, `${name}/`, n);
     }
     return { won, done: Promise.all(runs) };
   }
 
-  async function named(a: Program, name: string, value: string): Promise<ElectionCandidate> {
-    const candidates = await new Election(a.session, name).candidates();
+  async named(value: string): Promise<ElectionCandidate> {
+    const candidates = await new Election(this.programs[0]!.session, this.name).candidates();
     return candidates.find((candidate) => candidate.value === value)!;
   }
 
+  /** A candidate of Go's, which does not step back; until the call of what this returns. */
+  async inTheWay(): Promise<() => Promise<void>> {
+    const { etcd } = this.programs[1]!;
+    const { lease } = await goKey(etcd, this.prefix, 'in the way');
+    const leave = async (): Promise<void> => {
+      if (this.#gone.delete(leave)) await etcd.leases.revoke(lease);
+    };
+    this.#gone.add(leave);
+    return leave;
+  }
+
+  /** Whether the leader's order is in the store. */
+  async ordered(): Promise<boolean> {
+    return (await this.etcd.get(orderKey(this.prefix))) !== undefined;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const leave of this.#gone) await leave();
+    await this.leader[Symbol.asyncDispose]();
+    await expectEmpty(this.etcd, this.prefix);
+    expect(await this.ordered()).toBe(false);
+    for (const program of this.programs) await program[Symbol.asyncDispose]();
+  }
+}
+
+describeOnEtcd('handing over', (suite) => {
   it('makes the named candidate the next leader; the others come after it, in later terms', async () => {
-    await using a = await Program.start(suite, { proxied: true });
-    await using b = await Program.start(suite);
-    await using c = await Program.start(suite, { proxied: true });
-    await using d = await Program.start(suite);
-    const name = newName();
-    const leader = await new Election(a.session, name).campaign({ value: '0' });
-    const { won, done } = await queue(a, name, [b, b, c, d]);
-    expect(await leader.handOver(await named(a, name, '3'))).toBe(true);
+    await using scene = await Scene.open(suite, ['direct', 'direct', 'direct', 'direct']);
+    const { leader } = scene;
+    const { won, done } = await scene.queue(1, 1, 2, 3);
+    expect(await leader.handOver(await scene.named('3'))).toBe(true);
     expect(leader.held).toBe(false);
     await done;
-    expect(won.map(({ value }) => value)[0]).toBe('3');
-    expect(won.map(({ value }) => value).sort()).toEqual(['1', '2', '3', '4']);
     // The one behind was not woken and kept its place: right behind the successor.
-    expect(won[1]!.value).toBe('4');
+    expect(won.slice(0, 2).map(({ value }) => value)).toEqual(['3', '4']);
+    expect(won.map(({ value }) => value).sort()).toEqual(['1', '2', '3', '4']);
     const terms = [leader.term, ...won.map(({ term }) => term)];
     expect(terms).toEqual([...terms].sort((x, y) => (x < y ? -1 : 1)));
-    await expectEmpty(a.etcd, `${name}/`);
-    expect(await a.etcd.get(orderKey(`${name}/`))).toBeUndefined();
   });
 
   it('is three round trips when the named candidate is next anyway, and writes nothing to it', async () => {
-    await using a = await Program.start(suite, { proxied: true });
-    await using b = await Program.start(suite, { proxied: true });
-    const name = newName();
-    const leader = await new Election(a.session, name).campaign();
-    const { won, done } = await queue(a, name, [b]);
-    const to = await named(a, name, '1');
+    await using scene = await Scene.open(suite, ['proxied', 'proxied']);
+    const [a, b] = scene.programs as [Program, Program];
+    const { won, done } = await scene.queue(1);
+    const to = await scene.named('1');
     const before = a.kvCalls;
-    expect(await leader.handOver(to)).toBe(true);
+    expect(await scene.leader.handOver(to)).toBe(true);
     expect(a.kvCalls - before).toBe(3);
     await done;
     expect(won[0]!.term).toBe(to.token);
@@ -71,131 +121,101 @@ describeOnEtcd('handing over', (suite) => {
   });
 
   it('falls back: waits for candidates that do not step back as long as it may, and leads on', async () => {
-    await using a = await Program.start(suite);
-    await using b = await Program.start(suite);
-    const name = newName();
-    const leader = await new Election(a.session, name).campaign();
-    const go = await goKey(b.etcd, `${name}/`, 'go');
-    const { won, done } = await queue(a, name, [b], 2);
-    const to = await named(a, name, '2');
+    await using scene = await Scene.open(suite, ['direct', 'direct']);
+    const { leader } = scene;
+    const leave = await scene.inTheWay();
+    const { won, done } = await scene.queue(1);
+    const to = await scene.named('1');
     await expect(leader.handOver(to, { timeoutMs: 200 })).rejects.toThrow(WaitTimeoutError);
     leader.assertHeld();
-    await leader.kv.put(`${name}-data`, 'still mine');
-    expect(await a.etcd.get(orderKey(`${name}/`))).toBeUndefined();
+    await leader.kv.put(`${scene.name}-data`, 'still mine');
+    expect(await scene.ordered()).toBe(false);
     const trying = leader.handOver(to);
-    await until(async () => (await a.etcd.get(orderKey(`${name}/`))) !== undefined);
+    await until(() => scene.ordered());
     await expect(leader.handOver(to)).rejects.toMatchObject({ code: 'held-by-another' });
-    await b.etcd.leases.revoke(go.lease);
+    await leave();
     expect(await trying).toBe(true);
     await done;
     expect(won[0]!.term).toBe(to.token);
-    await a.etcd.delete(`${name}-data`);
   });
 
   it('leads on when the named candidate has left, or leaves meanwhile', async () => {
-    await using a = await Program.start(suite);
-    await using b = await Program.start(suite);
-    const name = newName();
-    const leader = await new Election(a.session, name).campaign();
-    const go = await goKey(b.etcd, `${name}/`, 'in the way');
+    await using scene = await Scene.open(suite, ['direct', 'direct']);
+    const { leader } = scene;
+    await scene.inTheWay();
     const stop = new AbortController();
-    const candidate = new Election(b.session, name).campaign({ value: 'named', signal: stop.signal });
-    const gone = expect(candidate).rejects.toThrow();
-    await untilKeys(a.etcd, `${name}/`, 3);
-    const to = await named(a, name, 'named');
+    const { elected } = await scene.stand(1, 'named', stop.signal);
+    const to = await scene.named('named');
     const trying = leader.handOver(to);
-    await until(async () => (await a.etcd.get(orderKey(`${name}/`))) !== undefined);
+    await until(() => scene.ordered());
     stop.abort();
-    await gone;
+    await expect(elected).rejects.toThrow();
     expect(await trying).toBe(false);
     expect(await leader.handOver(to)).toBe(false);
     leader.assertHeld();
-    await expect(leader.handOver({ key: leader.key, token: leader.term })).rejects.toMatchObject({
-      code: 'invalid-argument',
-    });
-    await b.etcd.leases.revoke(go.lease);
-    await leader.resign();
-    await expectEmpty(a.etcd, `${name}/`);
-    expect(await a.etcd.get(orderKey(`${name}/`))).toBeUndefined();
+    const itself = leader.handOver({ key: leader.key, token: leader.term });
+    await expect(itself).rejects.toMatchObject({ code: 'invalid-argument' });
   });
 
-  it('ends when the leader is deposed, and survives lost replies and compactions', async () => {
-    await using a = await Program.start(suite, { proxied: true });
-    await using b = await Program.start(suite, { proxied: true });
-    await using c = await Program.start(suite);
-    const name = newName();
-    const leader = await new Election(a.session, name).campaign();
-    const { won, done } = await queue(a, name, [b, c]);
+  it('survives lost replies and compactions', async () => {
+    await using scene = await Scene.open(suite, ['proxied', 'proxied', 'direct']);
+    const [a, b] = scene.programs as [Program, Program];
+    const { won, done } = await scene.queue(1, 2);
     // The order, the waking, and the stepping back are each applied without an answer.
     a.proxy!.rule({ path: TXN, nth: 1, times: 3, action: 'swallow-reply' });
     b.proxy!.rule({ path: TXN, nth: 2, action: 'swallow-reply' });
-    const handing = leader.handOver(await named(a, name, '2'));
-    await compactAll(c.etcd);
+    const handing = scene.leader.handOver(await scene.named('2'));
+    await compactAll(scene.programs[2]!.etcd);
     expect(await handing).toBe(true);
     await done;
     expect(won.map(({ value }) => value)).toEqual(['2', '1']);
-    const deposed = await new Election(a.session, name).campaign();
-    const go = await goKey(c.etcd, `${name}/`);
-    const late = new Election(b.session, name).campaign({ value: 'late' });
-    await untilKeys(c.etcd, `${name}/`, 3);
-    const trying = deposed.handOver(await named(a, name, 'late'));
-    await until(async () => (await c.etcd.get(orderKey(`${name}/`))) !== undefined);
-    await c.etcd.delete(deposed.key);
+  });
+
+  it('ends when the leader is deposed, and takes its order back', async () => {
+    await using scene = await Scene.open(suite, ['direct', 'direct']);
+    const leave = await scene.inTheWay();
+    const { done } = await scene.queue(1);
+    const trying = scene.leader.handOver(await scene.named('1'));
+    await until(() => scene.ordered());
+    await scene.programs[1]!.etcd.delete(scene.leader.key);
     await expect(trying).rejects.toThrow(LostError);
-    await until(async () => (await c.etcd.get(orderKey(`${name}/`))) === undefined);
-    await c.etcd.leases.revoke(go.lease);
-    await (await late).resign();
-    await expectEmpty(c.etcd, `${name}/`);
+    await until(async () => !(await scene.ordered()));
+    await leave();
+    await done;
   });
 
   it('never has a candidate that steps back in the queue without a key, or with two when it is given up', async () => {
-    await using a = await Program.start(suite);
-    await using b = await Program.start(suite, { proxied: true });
-    await using c = await Program.start(suite);
-    const name = newName();
-    const leader = await new Election(a.session, name).campaign();
+    await using scene = await Scene.open(suite, ['direct', 'proxied', 'direct']);
     const stop = new AbortController();
-    const stepping = new Election(b.session, name).campaign({ value: 'stepping', signal: stop.signal });
-    const given = expect(stepping).rejects.toThrow();
-    await untilKeys(a.etcd, `${name}/`, 2);
-    const named3 = new Election(c.session, name).campaign({ value: 'named' });
-    await untilKeys(a.etcd, `${name}/`, 3);
-    const counts: number[] = [];
-    const rule = b.proxy!.rule({ path: TXN, nth: 2, action: 'swallow-reply', via: 'hang' });
-    const handing = leader.handOver(await named(a, name, 'named'));
+    const stepping = await scene.stand(1, 'stepping', stop.signal);
+    const next = await scene.stand(2, 'named');
+    const rule = scene.programs[1]!.proxy!.rule({ path: TXN, nth: 2, action: 'swallow-reply', via: 'hang' });
+    const handing = scene.leader.handOver(await scene.named('named'));
     await rule.waitApplied();
-    counts.push((await keysOf(a.etcd, `${name}/`)).length);
+    const count = (await keysOf(scene.etcd, scene.prefix)).length;
+    expect([2, 3]).toContain(count);
     stop.abort();
-    await given;
+    await expect(stepping.elected).rejects.toThrow();
     expect(await handing).toBe(true);
-    const successor = await named3;
-    await untilKeys(a.etcd, `${name}/`, 1);
-    expect(counts.every((count) => count === 3 || count === 2)).toBe(true);
+    const successor = await next.elected;
+    await untilKeys(scene.etcd, scene.prefix, 1);
     await successor.resign();
-    await expectEmpty(a.etcd, `${name}/`);
   });
 
   it('lets a candidate that has stepped back give up from its new place', async () => {
-    await using a = await Program.start(suite);
-    await using b = await Program.start(suite);
-    const name = newName();
-    const leader = await new Election(a.session, name).campaign();
-    const go = await goKey(b.etcd, `${name}/`, 'in the way');
+    await using scene = await Scene.open(suite, ['direct', 'direct']);
+    const leave = await scene.inTheWay();
     const stop = new AbortController();
-    const stepping = new Election(b.session, name).campaign({ value: 'stepping', signal: stop.signal });
-    const given = expect(stepping).rejects.toThrow();
-    await untilKeys(a.etcd, `${name}/`, 3);
-    const next = new Election(b.session, name).campaign({ value: 'named' });
-    await untilKeys(a.etcd, `${name}/`, 4);
-    const to = await named(a, name, 'named');
-    const handing = leader.handOver(to);
-    await until(async () => (await named(a, name, 'stepping')).token > to.token);
+    const stepping = await scene.stand(1, 'stepping', stop.signal);
+    const next = await scene.stand(1, 'named');
+    const to = await scene.named('named');
+    const handing = scene.leader.handOver(to);
+    await until(async () => (await scene.named('stepping')).token > to.token);
     stop.abort();
-    await given;
-    expect(await keysOf(a.etcd, `${name}/`)).toHaveLength(3);
-    await b.etcd.leases.revoke(go.lease);
+    await expect(stepping.elected).rejects.toThrow();
+    expect(await keysOf(scene.etcd, scene.prefix)).toHaveLength(3);
+    await leave();
     expect(await handing).toBe(true);
-    await (await next).resign();
-    await expectEmpty(a.etcd, `${name}/`);
+    await (await next.elected).resign();
   });
 });

@@ -26,7 +26,7 @@ const aborted = (signal: AbortSignal): Promise<void> =>
 describeOnEtcd('leading by callback', (suite) => {
   const newName = (): string => suite.prefix().slice(0, -1);
 
-  it('keeps the leadership until the work and onStopped have ended, then resigns', async () => {
+  it('k8s #112023, PR #139991: keeps the leadership until the work and onStopped have ended, then resigns', async () => {
     await using a = await Program.start(suite);
     await using b = await Program.start(suite);
     const name = newName();
@@ -89,12 +89,12 @@ describeOnEtcd('leading by callback', (suite) => {
     let working = 0;
     const run = (program: Program, who: string): Promise<void> =>
       new Election(program.session, name).run(
-        async (leader) => {
+        async (leader, signal) => {
           expect(++working).toBe(1);
           turns.push(who);
           terms.push(leader.term);
           // Only when the other one waits too: so they take turns.
-          await untilKeys(a.etcd, `${name}/`, 2);
+          await until(async () => signal.aborted || (await a.etcd.count({ prefix: `${name}/` })) === 2);
           await leader.kv.put(`${name}-work`, who);
           working--;
         },

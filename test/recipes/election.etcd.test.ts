@@ -6,19 +6,7 @@ import { AbortError, Etcd } from '../../src/index.ts';
 import { FaultProxy } from '../support/fault-proxy.ts';
 import { describeOnEtcd } from '../support/fixtures.ts';
 import { snapshotResources } from '../support/leaks.ts';
-import {
-  compactAll,
-  DELETE,
-  expectEmpty,
-  goKey,
-  keysOf,
-  Program,
-  stateOf,
-  TXN,
-  until,
-  untilKeys,
-  WATCH,
-} from './election-support.ts';
+import { compactAll, expectEmpty, keysOf, Program, TXN, until, untilKeys, WATCH } from './election-support.ts';
 
 describeOnEtcd('elections', (suite) => {
   const newName = (): string => suite.prefix().slice(0, -1);
@@ -86,7 +74,7 @@ describeOnEtcd('elections', (suite) => {
     await expectEmpty(a.etcd, `${name}/`);
   });
 
-  it('are observed: leaders, their values, and vacancies, with terms', async () => {
+  it('charts #326: are observed: leaders, their values, and vacancies, with terms', async () => {
     await using a = await Program.start(suite);
     await using b = await Program.start(suite);
     const name = newName();
@@ -112,7 +100,7 @@ describeOnEtcd('elections', (suite) => {
     await expect(ended).rejects.toThrow(AbortError);
   });
 
-  it('are observed by a slow reader as they stand, and through a compaction', async () => {
+  it('Go #7815, PR #7819: are observed by a slow reader as they stand, and through a compaction', async () => {
     await using a = await Program.start(suite);
     await using proxy = await FaultProxy.start({ target: suite.cluster.members[0]!.address });
     await using observer = new Etcd({ endpoints: [proxy.address] });
@@ -142,174 +130,7 @@ describeOnEtcd('elections', (suite) => {
     await states.return(undefined);
   });
 
-  it('Go #19597: a candidate whose lease is gone fails at once, and is never the leader', async () => {
-    await using a = await Program.start(suite);
-    // Its keepalive would only tell it after twenty seconds.
-    await using b = await Program.start(suite, { ttlSeconds: 60 });
-    await using c = await Program.start(suite);
-    const name = newName();
-    const leader = await new Election(a.session, name).campaign();
-    const zombie = new Election(b.session, name).campaign();
-    await untilKeys(a.etcd, `${name}/`, 2);
-    const next = new Election(c.session, name).campaign();
-    await untilKeys(a.etcd, `${name}/`, 3);
-    await a.etcd.leases.revoke(b.session.id);
-    const failure: unknown = await zombie.then(
-      () => 'elected',
-      (error: unknown) => error,
-    );
-    expect(failure).toBeInstanceOf(LostError);
-    expect(leader.held).toBe(true);
-    await leader.resign();
-    await (await next).resign();
-    await expectEmpty(a.etcd, `${name}/`);
-  });
-
-  it('Go #19597: a candidate that wakes up together with the end of its own lease is no phantom leader', async () => {
-    await using a = await Program.start(suite);
-    await using b = await Program.start(suite, { proxied: true });
-    const name = newName();
-    const leader = await new Election(a.session, name).campaign();
-    // What it would learn from watching comes late: it sees the leader gone, and nothing of its own key.
-    const candidate = new Election(b.session, name).campaign();
-    const outcome = candidate.catch((error: unknown) => error);
-    await untilKeys(a.etcd, `${name}/`, 2);
-    const [, own] = await new ElectionView(a.etcd, name).candidates();
-    await a.etcd.txn({ then: [a.etcd.op.delete(leader.key), a.etcd.op.delete(own!.key)] });
-    expect(await outcome).toBeInstanceOf(LostError);
-    await until(() => !leader.held);
-    await expectEmpty(a.etcd, `${name}/`);
-  });
-
-  it('Go #12334: a candidate stops waiting when its session ends, and a closing session does not wait for it', async () => {
-    await using a = await Program.start(suite);
-    await using proxy = await FaultProxy.start({ target: suite.cluster.members[0]!.address });
-    await using b = await Program.start(suite, { endpoint: proxy.address, ttlSeconds: 1 });
-    await using c = await Program.start(suite);
-    const name = newName();
-    await using leader = await new Election(a.session, name).campaign();
-    const cutOff = new Election(b.session, name).campaign();
-    await untilKeys(a.etcd, `${name}/`, 2);
-    const closing = new Election(c.session, name).campaign();
-    const closed = expect(closing).rejects.toMatchObject({ code: 'lost', reason: 'session' });
-    await untilKeys(a.etcd, `${name}/`, 3);
-    await c.session.close();
-    await closed;
-    proxy.blackhole();
-    await expect(cutOff).rejects.toMatchObject({ code: 'lost', reason: 'session' });
-    await untilKeys(a.etcd, `${name}/`, 1);
-    expect(leader.held).toBe(true);
-    proxy.heal();
-  });
-
-  it('Go #21128: a candidate stays one when the history it waits on is compacted', async () => {
-    await using a = await Program.start(suite);
-    await using proxy = await FaultProxy.start({ target: suite.cluster.members[0]!.address });
-    await using b = await Program.start(suite, { endpoint: proxy.address, ttlSeconds: 30 });
-    const name = newName();
-    const leader = await new Election(a.session, name).campaign();
-    const waiting = new Election(b.session, name).campaign();
-    await untilKeys(a.etcd, `${name}/`, 2);
-    proxy.refuse();
-    proxy.cut();
-    await compactAll(a.etcd);
-    await proxy.accept();
-    expect(await stateOf(waiting)).toBe('pending');
-    proxy.refuse();
-    proxy.cut();
-    await leader.resign();
-    await compactAll(a.etcd);
-    await proxy.accept();
-    const second = await waiting;
-    expect(second.term).toBeGreaterThan(leader.term);
-    await second.resign();
-    await expectEmpty(a.etcd, `${name}/`);
-  });
-
-  it('Go #22123: a resignation whose reply is lost is one all the same', async () => {
-    await using a = await Program.start(suite, { proxied: true });
-    const name = newName();
-    const leader = await new Election(a.session, name).campaign();
-    a.proxy!.rule({ path: DELETE, nth: 1, action: 'swallow-reply' });
-    await leader.resign();
-    expect(leader.held).toBe(false);
-    expect(await keysOf(a.etcd, `${name}/`)).toEqual([]);
-    // One that never arrived is sent until it has.
-    const again = await new Election(a.session, name).campaign();
-    a.proxy!.rule({ path: DELETE, nth: 1, times: 2, action: 'reset-after' });
-    await again.resign();
-    expect(await keysOf(a.etcd, `${name}/`)).toEqual([]);
-  });
-
-  it('Go #18163: an observer that was late names the oldest of several candidates', async () => {
-    await using a = await Program.start(suite, { proxied: true });
-    await using b = await Program.start(suite);
-    const name = newName();
-    // Both arrive after the observer's list and before its watch.
-    const rule = a.proxy!.rule({ path: WATCH, nth: 1, action: { delayMs: 300 } });
-    const states = new ElectionView(a.etcd, name).observe();
-    expect((await states.next()).value).toMatchObject({ kind: 'vacant' });
-    const seen = states.next();
-    await rule.waitApplied();
-    const oldest = await goKey(b.etcd, `${name}/`, 'oldest');
-    const younger = await goKey(b.etcd, `${name}/`, 'younger');
-    expect((await seen).value).toMatchObject({ kind: 'leader', value: 'oldest', key: oldest.key });
-    await states.return(undefined);
-    for (const { lease } of [oldest, younger]) await b.etcd.leases.revoke(lease);
-  });
-
-  it('npm etcd3: a campaign whose reply is lost, with writes of others in between, is won all the same', async () => {
-    await using a = await Program.start(suite, { proxied: true });
-    await using b = await Program.start(suite);
-    const name = newName();
-    const rule = a.proxy!.rule({ path: TXN, nth: 1, action: 'swallow-reply' });
-    const campaign = new Election(a.session, name).campaign({ value: 'a' });
-    await rule.waitApplied();
-    await b.etcd.put(`${suite.prefix()}other`, '1');
-    const leader = await campaign;
-    expect(await keysOf(b.etcd, `${name}/`)).toEqual([leader.key]);
-    expect((await b.etcd.get(leader.key))!.createRevision).toBe(leader.term);
-    await leader.kv.put(`${name}-data`, 'x');
-    await leader.resign();
-    await expectEmpty(b.etcd, `${name}/`);
-  });
-
-  it('npm etcd3 #158, #176: who is cut off knows that it leads no more before the next one leads', async () => {
-    await using proxy = await FaultProxy.start({ target: suite.cluster.members[0]!.address });
-    await using a = await Program.start(suite, { endpoint: proxy.address, ttlSeconds: 2 });
-    await using b = await Program.start(suite);
-    const name = newName();
-    const first = await new Election(a.session, name).campaign();
-    const next = new Election(b.session, name).campaign();
-    await untilKeys(b.etcd, `${name}/`, 2);
-    const order: string[] = [];
-    first.signal.addEventListener('abort', () => order.push('first lost'));
-    proxy.blackhole();
-    const second = await next;
-    order.push('second elected');
-    expect(order).toEqual(['first lost', 'second elected']);
-    expect(first.held).toBe(false);
-    expect(() => first.assertHeld()).toThrow(LostError);
-    proxy.heal();
-    await expect(first.kv.put(`${name}-data`, 'stale')).rejects.toThrow(LostError);
-    await second.kv.put(`${name}-data`, 'fresh');
-    expect((await b.etcd.get(`${name}-data`))!.value).toBe('fresh');
-  });
-
-  it('npm etcd3 #158: after a restart that left its old candidate behind, the new one leads when that is gone', async () => {
-    const name = newName();
-    await using b = await Program.start(suite);
-    const crashed = await Program.start(suite, { ttlSeconds: 1 });
-    const old = await new Election(crashed.session, name).campaign({ value: 'same' });
-    await crashed.etcd.close();
-    expect(old.held).toBe(false);
-    const leader = await new Election(b.session, name).campaign({ value: 'same' });
-    expect(await b.etcd.get(old.key)).toBeUndefined();
-    expect(leader.term).toBeGreaterThan(old.term);
-    await expect(old.kv.put(`${name}-data`, 'stale')).rejects.toThrow();
-  });
-
-  it('tell the leader when an operator deletes its key, and do not mistake that for a resignation', async () => {
+  it('Consul TestAPI_LockDeleteKey: tell the leader when an operator deletes its key, and do not mistake that for a resignation', async () => {
     await using a = await Program.start(suite);
     await using b = await Program.start(suite);
     const name = newName();
@@ -338,7 +159,7 @@ describeOnEtcd('elections', (suite) => {
     await expectEmpty(b.etcd, `${name}/`);
   });
 
-  it('fence the leader’s writes; without that a deposed leader does harm', async () => {
+  it('Go #11456, #11457, #11788: fence the leader’s writes by a term that never changes; without that a deposed leader does harm', async () => {
     await using a = await Program.start(suite);
     await using b = await Program.start(suite);
     const name = newName();
@@ -359,11 +180,13 @@ describeOnEtcd('elections', (suite) => {
       if (fenced) await expect(old.kv.put(data, 'stale')).rejects.toThrow(LostError);
       else await a.etcd.put(data, 'stale');
       expect((await b.etcd.get(data))!.value).toBe(fenced ? 'new' : 'stale');
+      // Redisson's FencedLock gives a stale holder the token of the next.
+      expect(old.term).toBe(term);
       await now.resign();
     }
   });
 
-  it('let the store decide about every kind of call of leader.kv', async () => {
+  it('Go #20418: let the store, and no read, decide about every kind of call of leader.kv', async () => {
     await using a = await Program.start(suite, { proxied: true });
     await using b = await Program.start(suite);
     const name = newName();
@@ -422,7 +245,7 @@ describeOnEtcd('elections', (suite) => {
     await expectEmpty(a.etcd, `${name}/`);
   });
 
-  it('keep names apart that look nested, and are not disturbed by keys that strayed there', async () => {
+  it('website #710, Go #6278, #10354: keep names apart that look nested, and are not disturbed by keys that strayed there', async () => {
     await using a = await Program.start(suite);
     const name = newName();
     await a.etcd.put(`${name}/last-run`, '17');

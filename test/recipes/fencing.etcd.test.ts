@@ -11,11 +11,13 @@ import { expect, it } from 'vitest';
 import { LostError } from '../../recipes/errors.ts';
 import type { Held } from '../../recipes/held.ts';
 import { Mutex } from '../../recipes/mutex.ts';
+import { RWMutex } from '../../recipes/rwmutex.ts';
+import { Semaphore } from '../../recipes/semaphore.ts';
 import { Session } from '../../recipes/session.ts';
 import { Etcd, EtcdError, type Revision } from '../../src/index.ts';
 import { describeOnEtcd } from '../support/fixtures.ts';
 import { tieProcess } from '../support/lifeline.ts';
-import { Actor, grpcProxy, outcome, uniqueName, untilCount, WATCH } from './lock-bed.ts';
+import { Actor, grpcProxy, opener, outcome, uniqueName, untilCount, WATCH } from './lock-bed.ts';
 
 /** A store that is not etcd: it refuses a token lower than the highest it has seen. */
 class FencedStore {
@@ -39,7 +41,7 @@ function startChild(script: string, args: readonly string[]): { child: ChildProc
 }
 
 describeOnEtcd('Fencing', (suite) => {
-  const open = (): Promise<Actor> => Actor.open(suite.cluster.endpoints);
+  const open = opener(suite);
 
   it('a holder whose lease was revoked behind its back changes nothing in etcd nor in a fenced store', async () => {
     await using proxy = await grpcProxy(suite);
@@ -59,10 +61,10 @@ describeOnEtcd('Fencing', (suite) => {
     expect(outside.write('b', b.token)).toBe(true);
     expect(outside.write('b again', b.token)).toBe(true);
     unfenced.value = 'b';
-    const { condition } = a;
+    const { conditions } = a;
     expect(a.held).toBe(true);
     await expect(a.guard({ then: [alice.etcd.op.put(`${name}-data`, 'a')] })).rejects.toBeInstanceOf(LostError);
-    const bare = await alice.etcd.txn({ if: [condition], then: [alice.etcd.op.put(`${name}-data`, 'a')] });
+    const bare = await alice.etcd.txn({ if: conditions, then: [alice.etcd.op.put(`${name}-data`, 'a')] });
     expect(bare.succeeded).toBe(false);
     expect(outside.write('a', a.token)).toBe(false);
     expect((await bob.etcd.get(`${name}-data`))?.value).toBe('b');
@@ -73,14 +75,28 @@ describeOnEtcd('Fencing', (suite) => {
     expect([unfenced.value, (await bob.etcd.get(`${name}-data`))?.value]).toEqual(['a', 'a']);
   });
 
-  for (const how of ['block', 'stop'] as const) {
-    it(`a holder that was ${how === 'block' ? 'stuck in its own event loop' : 'stopped (SIGSTOP)'} beyond its session changes nothing`, async () => {
+  const stalls = [
+    ['mutex', 'block'],
+    ['mutex', 'stop'],
+    ['rwmutex', 'stop'],
+    ['semaphore', 'stop'],
+  ] as const;
+  const acquire = {
+    mutex: ({ session }: Actor, name: string): Promise<Held> => new Mutex(session, name).acquire(),
+    rwmutex: ({ session }: Actor, name: string): Promise<Held> => new RWMutex(session, name).acquireWrite(),
+    semaphore: ({ session }: Actor, name: string): Promise<Held> =>
+      new Semaphore(session, name, { limit: 1 }).acquire(),
+  };
+
+  for (const [kind, how] of stalls) {
+    it(`a holder of a ${kind} that was ${how === 'block' ? 'stuck in its own event loop' : 'stopped (SIGSTOP)'} beyond its session changes nothing`, async () => {
       await using rival = await open();
       const name = uniqueName(suite);
-      const { child, next } = startChild('stalled-holder.ts', [suite.cluster.endpoints[0] as string, name, how]);
+      const args = [suite.cluster.endpoints[0] as string, name, how, kind];
+      const { child, next } = startChild('stalled-holder.ts', args);
       const { acquired } = (await next()) as { acquired: string };
       if (how === 'stop') child.kill('SIGSTOP');
-      const lock = await new Mutex(rival.session, name).acquire();
+      const lock = await acquire[kind](rival, name);
       expect(lock.token).toBeGreaterThan(BigInt(acquired));
       await lock.guard({ then: [rival.etcd.op.put(`${name}-data`, 'second')] });
       await rival.etcd.put(`${name}-unguarded`, 'second');

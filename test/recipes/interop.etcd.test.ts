@@ -5,10 +5,10 @@ import { expect, it } from 'vitest';
 import { WaitTimeoutError } from '../../recipes/errors.ts';
 import { Mutex } from '../../recipes/mutex.ts';
 import { describeOnEtcd } from '../support/fixtures.ts';
-import { Actor, uniqueName, untilCount, untilEmpty } from './lock-bed.ts';
+import { Actor, opener, uniqueName, untilCount, untilEmpty } from './lock-bed.ts';
 
 describeOnEtcd('Interoperation with etcdctl lock', (suite) => {
-  const open = (): Promise<Actor> => Actor.open(suite.cluster.endpoints);
+  const open = opener(suite);
 
   /** An `etcdctl lock`: it says the key when it has the lock, and gives the lock up when it is interrupted. */
   function etcdctlLock(

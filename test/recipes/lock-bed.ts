@@ -41,6 +41,11 @@ export class Actor implements AsyncDisposable {
   }
 }
 
+/** Opens actors that reach the suite's cluster directly. */
+export function opener(suite: EtcdSuite): (options?: Parameters<typeof Actor.open>[1]) => Promise<Actor> {
+  return (options) => Actor.open(suite.cluster.endpoints, options);
+}
+
 /** A gRPC proxy in front of the cluster's first member, and how many calls each path got. */
 export async function grpcProxy(suite: EtcdSuite): Promise<GrpcFaultProxy> {
   return GrpcFaultProxy.start({ target: hostOf(suite) });
@@ -96,6 +101,45 @@ export async function untilWatching(proxy: GrpcFaultProxy, requests: number): Pr
     const sent = calls.filter(({ path }) => path === WATCH).reduce((sum, call) => sum + call.requestMessages, 0);
     return sent >= requests;
   });
+}
+
+/** Waits until so many answers came on one watch stream: one for each watcher that is there now, then its events. */
+export async function untilWatched(proxy: GrpcFaultProxy, answers: number): Promise<void> {
+  await proxy.waitFor((calls) => calls.some((call) => call.path === WATCH && call.responseMessages >= answers));
+}
+
+/**
+ * Breaks the watches of those behind the proxy, and compacts the store before they are back: where they would go on there
+ * is no history any more. `meanwhile` happens before the compaction.
+ */
+export async function compactWhileCutOff(
+  proxy: GrpcFaultProxy,
+  { etcd }: { readonly etcd: Etcd },
+  meanwhile?: () => Promise<unknown>,
+): Promise<void> {
+  const hang = proxy.rule({ path: WATCH, action: 'hang' });
+  proxy.cut();
+  await hang.waitApplied();
+  for (const value of ['x', 'y']) await etcd.put('lock-bed-other', value);
+  await meanwhile?.();
+  await etcd.compact(await etcd.revision());
+  proxy.clearRules();
+  proxy.cut();
+}
+
+/** Something that is waited for, and whether it has come. */
+export function awaited<T>(promise: Promise<T>): { readonly promise: Promise<T>; readonly came: boolean } {
+  let came = false;
+  const noting = promise.then((value) => {
+    came = true;
+    return value;
+  });
+  return {
+    promise: noting,
+    get came() {
+      return came;
+    },
+  };
 }
 
 /** What a promise came to, without throwing. */

@@ -7,17 +7,21 @@ import { FaultProxy } from '../support/fault-proxy.ts';
 import { describeOnEtcd } from '../support/fixtures.ts';
 import {
   Actor,
+  awaited,
+  compactWhileCutOff,
   countCalls,
   DELETE,
   fired,
   grpcProxy,
   hostOf,
+  opener,
   outcome,
   TXN,
   uniqueName,
   until,
   untilCount,
   untilEmpty,
+  untilWatched,
   WATCH,
 } from './lock-bed.ts';
 
@@ -28,8 +32,7 @@ async function keyEverPut(etcd: Etcd, prefix: string, from: Revision): Promise<s
 }
 
 describeOnEtcd('Mutex through faults', (suite) => {
-  const open = (options?: Parameters<typeof Actor.open>[1]): Promise<Actor> =>
-    Actor.open(suite.cluster.endpoints, options);
+  const open = opener(suite);
 
   for (const via of ['reset', 'cut'] as const) {
     it(`adopts its own key when the answer to entering is lost by a ${via} (Go's Lock leaves an orphan)`, async () => {
@@ -289,27 +292,16 @@ describeOnEtcd('Mutex through faults', (suite) => {
     await using waiter = await Actor.open([proxy.address]);
     const name = uniqueName(suite);
     const lock = await new Mutex(holder.session, name).acquire();
-    let served = false;
-    const waiting = new Mutex(waiter.session, name).acquire().then((mine) => {
-      served = true;
-      return mine;
-    });
-    await proxy.waitFor((calls) => calls.some(({ path, responseMessages }) => path === WATCH && responseMessages >= 2));
+    const waiting = awaited(new Mutex(waiter.session, name).acquire());
+    await untilWatched(proxy, 2);
     // The watch breaks; what it would have to go on from is compacted before it is back.
-    const hang = proxy.rule({ path: WATCH, action: 'hang' });
-    proxy.cut();
-    await hang.waitApplied();
-    await holder.etcd.put(`${name}-other`, 'x');
-    await holder.etcd.put(`${name}-other`, 'y');
-    await holder.etcd.compact(await holder.etcd.revision());
     const counted = countCalls(proxy);
-    proxy.clearRules();
-    proxy.cut();
+    await compactWhileCutOff(proxy, holder);
     await until(() => (counted()[TXN] ?? 0) > 0);
-    expect(served).toBe(false);
+    expect(waiting.came).toBe(false);
     expect((await new Mutex(holder.session, name).contenders()).length).toBe(2);
     await lock.release();
-    await (await waiting).release();
+    await (await waiting.promise).release();
     await untilEmpty(holder.etcd, `${name}/`);
   });
 
@@ -319,26 +311,11 @@ describeOnEtcd('Mutex through faults', (suite) => {
     await using actor = await Actor.open([proxy.address]);
     const name = uniqueName(suite);
     const lock = await new Mutex(actor.session, name).acquire();
-    const compactWhileAway = async (): Promise<void> => {
-      const hang = proxy.rule({ path: WATCH, action: 'hang' });
-      proxy.cut();
-      await hang.waitApplied();
-      await operator.etcd.put(`${name}-other`, 'x');
-      await operator.etcd.put(`${name}-other`, 'y');
-    };
-    const heal = async (): Promise<void> => {
-      await operator.etcd.compact(await operator.etcd.revision());
-      proxy.clearRules();
-      proxy.cut();
-    };
-    await compactWhileAway();
     const counted = countCalls(proxy);
-    await heal();
+    await compactWhileCutOff(proxy, operator);
     await until(() => (counted()[TXN] ?? 0) > 0);
     await lock.guard({ then: [] });
-    await compactWhileAway();
-    await operator.etcd.delete(lock.key);
-    await heal();
+    await compactWhileCutOff(proxy, operator, () => operator.etcd.delete(lock.key));
     await fired(lock.signal);
     expect(lock.signal.reason).toMatchObject({ reason: 'key-gone' });
   });
@@ -350,7 +327,7 @@ describeOnEtcd('Mutex through faults', (suite) => {
     const name = uniqueName(suite);
     const lock = await new Mutex(holder.session, name).acquire();
     const waiting = new Mutex(waiter.session, name).acquire();
-    await proxy.waitFor((calls) => calls.some(({ path, responseMessages }) => path === WATCH && responseMessages >= 2));
+    await untilWatched(proxy, 2);
     await suite.cluster.members[0]?.restart();
     await holder.etcd.connect({ timeoutMs: 10_000 });
     // The waiter is woken, and can't look for a while.
@@ -396,11 +373,7 @@ describeOnEtcd('Mutex through faults', (suite) => {
 
     const tried = await mutex.tryAcquire();
     if (!tried.acquired) throw new Error('somebody else has it');
-    let served = false;
-    const waiting = theirs.acquire().then((lock) => {
-      served = true;
-      return lock;
-    });
+    const waiting = awaited(theirs.acquire());
     await untilCount(rival.etcd, `${name}/`, 2);
     const [holder] = (await rival.etcd.range({ prefix: `${name}/` })).kvs.filter(({ key }) => key === tried.lock.key);
     const { grantedTtlSeconds } = await rival.etcd.leases.timeToLive(holder?.lease as never);
@@ -410,8 +383,8 @@ describeOnEtcd('Mutex through faults', (suite) => {
     // The session is over for the server: without the delay its key would be gone with it.
     expect(tried.lock.held).toBe(false);
     expect(await rival.etcd.count({ prefix: `${name}/` })).toBe(2);
-    expect(served).toBe(false);
-    const after = await waiting;
+    expect(waiting.came).toBe(false);
+    const after = await waiting.promise;
     expect((await rival.etcd.leases.list()).map(formatId)).not.toContain(formatId(holder?.lease as never));
     await after.release();
     proxy.heal();

@@ -8,22 +8,23 @@ import type { ReleaseRequest } from '../../recipes/release-requests.ts';
 import { describeOnEtcd } from '../support/fixtures.ts';
 import {
   Actor,
+  compactWhileCutOff,
   countCalls,
   DELETE,
   fired,
   grpcProxy,
+  opener,
   outcome,
   TXN,
   uniqueName,
   until,
   untilCount,
   untilEmpty,
-  WATCH,
+  untilWatched,
 } from './lock-bed.ts';
 
 describeOnEtcd('Mutex', (suite) => {
-  const open = (options?: Parameters<typeof Actor.open>[1]): Promise<Actor> =>
-    Actor.open(suite.cluster.endpoints, options);
+  const open = opener(suite);
 
   it('takes one round trip to acquire and one to release when nobody is ahead', async () => {
     await using proxy = await grpcProxy(suite);
@@ -47,7 +48,7 @@ describeOnEtcd('Mutex', (suite) => {
     const lock = await new Mutex(holder.session, name).acquire();
     const counted = countCalls(proxy);
     const waiting = new Mutex(waiter.session, name).acquire();
-    await proxy.waitFor((calls) => calls.some(({ path, responseMessages }) => path === WATCH && responseMessages >= 2));
+    await untilWatched(proxy, 2);
     expect(counted()).toEqual({ [TXN]: 1 });
     await lock.release();
     await using mine = await waiting;
@@ -208,10 +209,10 @@ describeOnEtcd('Mutex', (suite) => {
     });
     expect(done.succeeded && done.results[1]?.value).toBe('1');
     expect(done.revision).toBeGreaterThan(lock.token);
-    const { condition } = lock;
+    const { conditions } = lock;
     await lock.release();
     await expect(lock.guard({ then: [op.put(`${name}-data`, '2')] })).rejects.toMatchObject({ reason: 'released' });
-    expect((await actor.etcd.txn({ if: [condition], then: [op.put(`${name}-data`, '3')] })).succeeded).toBe(false);
+    expect((await actor.etcd.txn({ if: conditions, then: [op.put(`${name}-data`, '3')] })).succeeded).toBe(false);
     expect((await actor.etcd.get(`${name}-data`))?.value).toBe('1');
     expect(() => lock.assertHeld()).toThrow(LostError);
     expect(lock).toMatchObject({ held: false });
@@ -262,15 +263,9 @@ describeOnEtcd('Mutex', (suite) => {
     const lock = await new Mutex(alice.session, name).acquire({
       onReleaseRequested: (request) => requests.push(request),
     });
-    const hang = proxy.rule({ path: WATCH, action: 'hang' });
-    proxy.cut();
-    await hang.waitApplied();
-    const { asked } = await new Mutex(bob.session, name).requestRelease();
-    expect(asked).toBe(true);
-    await bob.etcd.put(`${name}-other`, 'x');
-    await bob.etcd.compact(await bob.etcd.revision());
-    proxy.clearRules();
-    proxy.cut();
+    await compactWhileCutOff(proxy, bob, async () => {
+      expect((await new Mutex(bob.session, name).requestRelease()).asked).toBe(true);
+    });
     await until(() => requests.length === 1);
     expect(requests[0]?.by.owner).toBe('bob');
     expect(lock.held).toBe(true);

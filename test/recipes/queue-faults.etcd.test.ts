@@ -206,6 +206,35 @@ describeOnEtcd('a queue', (suite) => {
     }
   });
 
+  // Curator's queue stops for good when its connection was away for long (CURATOR-623).
+  it('goes on after a long time without a connection, for consumers and producers', async () => {
+    const client = { timeoutMs: 300 };
+    await using consumer = await Party.join(suite, { client });
+    await using producer = await Party.join(suite, { client });
+    await using other = await Party.join(suite);
+    const name = newName();
+    const taking = new Queue(consumer.session, name);
+    const waiting = taking.dequeue();
+    await consumer.watching(2);
+    for (const { proxy } of [consumer, producer]) {
+      proxy.rule({ action: 'hang' });
+      proxy.cut();
+    }
+    const queue = new Queue(producer.session, name);
+    expect(await outcome(queue.enqueue('while away', { timeoutMs: 500 }))).toBeInstanceOf(Error);
+    await new Queue(other.session, name).enqueue('by another');
+    await sleep(2_000);
+    for (const { proxy } of [consumer, producer]) {
+      proxy.clearRules();
+      proxy.cut();
+    }
+    expect((await waiting).value).toBe('by another');
+    for (const value of ['a', 'b']) {
+      await queue.enqueue(value, { timeoutMs: 20_000 });
+      expect((await taking.dequeue()).value).toBe(value);
+    }
+  });
+
   it('does not spin while compactions go on', async () => {
     await using consumer = await Party.join(suite);
     await using other = await Party.join(suite);

@@ -150,6 +150,32 @@ describeOnEtcd('Queue', (suite) => {
     for (const party of parties) await party[Symbol.asyncDispose]();
   });
 
+  // ZooKeeper's queues end where the list of all items outgrows a message (Netflix/curator #76).
+  it('takes from twenty thousand items as from a few', async () => {
+    await using one = await Party.join(suite);
+    const name = newName();
+    const queue = new Queue(one.session, name);
+    const first = await queue.enqueue('0');
+    const [, nonce] = first.id.split('-');
+    const stamp = Number.parseInt(first.id, 10);
+    const key = (n: number): string => `${name}/queue/items/${String(stamp + n).padStart(16, '0')}-${nonce}`;
+    for (let n = 1; n < 20_000; n += 100) {
+      const batch = Array.from({ length: Math.min(100, 20_000 - n) }, (_, index) => n + index);
+      await one.etcd.txn({ then: batch.map((each) => one.etcd.op.put(key(each), String(each))) });
+    }
+    expect(await queue.count()).toBe(20_000);
+    const values: string[] = [];
+    const trips: number[] = [];
+    for (let n = 0; n < 5; n++) {
+      trips.push(await one.roundTrips(async () => values.push((await queue.dequeue()).value)));
+    }
+    expect(values).toEqual(['0', '1', '2', '3', '4']);
+    expect(trips).toEqual([2, 1, 1, 1, 1]);
+    // And what is put stands behind all of them.
+    const last = await queue.enqueue('last');
+    expect(last.id > key(19_999).slice(`${name}/queue/items/`.length)).toBe(true);
+  });
+
   it('takes an item that its codec cannot read out of the way, and shows its bytes', async () => {
     await using one = await Party.join(suite);
     const name = newName();
@@ -274,6 +300,8 @@ describeOnEtcd('DelayQueue', (suite) => {
     await queue.enqueue('soon', { delayMs: 300 });
     const item = await dequeued;
     expect(item.value).toBe('soon');
+    // One look when it came; and when its time came another, and the take.
+    expect(consumer.calls - before).toBe(3);
     expect(wallClock()).toBeGreaterThanOrEqual(item.dueAt.getTime());
     expect(producer.etcd.clock.now()).toBeGreaterThan(soon);
     offset = 3 * HOUR_MS;

@@ -1,11 +1,9 @@
 /** The parts of the queues that need no etcd. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { alarmAt, Turns } from '../../recipes/queue/line.ts';
 import { Stamps, stampedKey, stampOf, stampText } from '../../recipes/queue/stamps.ts';
 import { claimedOf, delayedOf, jobIdOf, readRecord } from '../../recipes/queue/work/board.ts';
 import type { KeyValue } from '../../src/index.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
 
 describe('stamps', () => {
   it('always grow, whatever the clock does and whatever others have stamped', () => {
@@ -78,49 +76,5 @@ describe('the keys of a work queue', () => {
       expect(readRecord(kv(spoiled))).toMatchObject({ attempts: 0, enqueuedAt: 0 });
     }
     expect(readRecord(kv('{"attempts":3,"enqueuedAt":5,"reason":"r"}'))).toMatchObject({ attempts: 3, reason: 'r' });
-  });
-});
-
-describe('an alarm', () => {
-  it('rings when the wall clock says so, however that was set meanwhile, and not before', async () => {
-    const clock = new VirtualClock();
-    let wall = 0;
-    let rang = false;
-    const alarm = alarmAt(clock, () => 3_600_000 - wall);
-    void alarm.rings.then(() => {
-      rang = true;
-    });
-    await clock.advance(3_700_000);
-    // An hour has passed on the machine's own clock, and none of it on the wall's.
-    expect(rang).toBe(false);
-    wall = 3_600_000;
-    await clock.advance(30_000);
-    expect(rang).toBe(true);
-    const other = alarmAt(clock, () => 10);
-    other.cancel();
-    expect(clock.pending.all).toBe(0);
-  });
-});
-
-describe('turns', () => {
-  it('come in the order they were asked for, and pass over those who have left', async () => {
-    const turns = new Turns();
-    const order: string[] = [];
-    const stop = new AbortController();
-    const never = new AbortController().signal;
-    const first = await turns.take(never);
-    const second = turns.take(stop.signal).then(() => order.push('second'));
-    const third = turns.take(never).then((turn) => {
-      order.push('third');
-      turn[Symbol.dispose]();
-    });
-    stop.abort();
-    await expect(second).rejects.toMatchObject({ name: 'AbortError' });
-    await new Promise((resolve) => setImmediate(resolve));
-    // The third still has to wait for the first.
-    expect(order).toEqual([]);
-    first[Symbol.dispose]();
-    await third;
-    expect(order).toEqual(['third']);
   });
 });

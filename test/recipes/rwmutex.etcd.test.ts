@@ -7,22 +7,25 @@ import { RWMutex, WriteLock } from '../../recipes/rwmutex.ts';
 import { describeOnEtcd } from '../support/fixtures.ts';
 import {
   Actor,
+  awaited,
+  compactWhileCutOff,
   countCalls,
   DELETE,
   fired,
   grpcProxy,
+  opener,
   outcome,
   TXN,
   uniqueName,
   until,
   untilCount,
   untilEmpty,
+  untilWatched,
   WATCH,
 } from './lock-bed.ts';
 
 describeOnEtcd('RWMutex', (suite) => {
-  const open = (options?: Parameters<typeof Actor.open>[1]): Promise<Actor> =>
-    Actor.open(suite.cluster.endpoints, options);
+  const open = opener(suite);
 
   it('lets readers in together and a writer alone, in one round trip each', async () => {
     await using proxy = await grpcProxy(suite);
@@ -176,11 +179,7 @@ describeOnEtcd('RWMutex', (suite) => {
     const writer = await mutex.acquireWrite();
     const readerBehind = rival.acquireRead();
     await untilCount(other.etcd, `${name}/`, 2);
-    let served = false;
-    const writerBehind = rival.acquireWrite().then((lock) => {
-      served = true;
-      return lock;
-    });
+    const writerBehind = awaited(rival.acquireWrite());
     await untilCount(other.etcd, `${name}/`, 3);
     const counted = countCalls(proxy);
     const reader = await writer.downgrade();
@@ -196,14 +195,14 @@ describeOnEtcd('RWMutex', (suite) => {
     // The reader right behind gets in beside it; the writer behind both does not.
     const beside = await readerBehind;
     await reader.guard({ then: [] });
-    expect(served).toBe(false);
+    expect(writerBehind.came).toBe(false);
     expect((await mutex.contenders()).map(({ mode }) => mode)).toEqual(['read', 'read', 'write']);
     expect((await mutex.tryAcquireRead()).acquired).toBe(false);
     await beside.release();
     await other.etcd.revision();
-    expect(served).toBe(false);
+    expect(writerBehind.came).toBe(false);
     await reader.release();
-    await (await writerBehind).release();
+    await (await writerBehind.promise).release();
     await untilEmpty(other.etcd, `${name}/`);
   });
 
@@ -283,30 +282,17 @@ describeOnEtcd('RWMutex', (suite) => {
     const name = uniqueName(suite);
     const mutex = new RWMutex(actor.session, name);
     const lock = await new RWMutex(holder.session, name).acquireWrite();
-    let served = 0;
-    const waiting = [mutex.acquireRead(), mutex.acquireRead()].map((each) =>
-      each.then((got) => {
-        served++;
-        return got;
-      }),
-    );
-    await proxy.waitFor((calls) => calls.some(({ path, responseMessages }) => path === WATCH && responseMessages >= 4));
-    const hang = proxy.rule({ path: WATCH, action: 'hang' });
-    proxy.cut();
-    await hang.waitApplied();
-    await holder.etcd.put(`${name}-other`, 'x');
-    await holder.etcd.put(`${name}-other`, 'y');
-    await holder.etcd.compact(await holder.etcd.revision());
+    const waiting = [mutex.acquireRead(), mutex.acquireRead()].map(awaited);
+    await untilWatched(proxy, 4);
     const counted = countCalls(proxy);
-    proxy.clearRules();
-    proxy.cut();
+    await compactWhileCutOff(proxy, holder);
     await until(() => (counted()[TXN] ?? 0) === 2);
     await sleep(100);
     // One look each, and then they wait again.
     expect(counted()[TXN]).toBe(2);
-    expect(served).toBe(0);
+    expect(waiting.map(({ came }) => came)).toEqual([false, false]);
     await lock.release();
-    for (const got of await Promise.all(waiting)) await got.release();
+    for (const { promise } of waiting) await (await promise).release();
     await untilEmpty(holder.etcd, `${name}/`);
   });
 

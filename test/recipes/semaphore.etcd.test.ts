@@ -6,10 +6,13 @@ import { type HeldPermits, Semaphore } from '../../recipes/semaphore.ts';
 import { describeOnEtcd } from '../support/fixtures.ts';
 import {
   Actor,
+  awaited,
+  compactWhileCutOff,
   countCalls,
   DELETE,
   fired,
   grpcProxy,
+  opener,
   outcome,
   RANGE,
   TXN,
@@ -17,12 +20,11 @@ import {
   until,
   untilCount,
   untilEmpty,
-  WATCH,
+  untilWatched,
 } from './lock-bed.ts';
 
 describeOnEtcd('Semaphore', (suite) => {
-  const open = (options?: Parameters<typeof Actor.open>[1]): Promise<Actor> =>
-    Actor.open(suite.cluster.endpoints, options);
+  const open = opener(suite);
 
   it('hands out permits in one round trip while there are some, and takes them back in one', async () => {
     await using proxy = await grpcProxy(suite);
@@ -54,7 +56,7 @@ describeOnEtcd('Semaphore', (suite) => {
     const held = [await theirs.acquire(), await theirs.acquire(), await theirs.acquire()];
     const counted = countCalls(proxy);
     const waiting = new Semaphore(actor.session, name, { limit: 3 }).acquire({ permits: 2 });
-    await proxy.waitFor((calls) => calls.some(({ path, responseMessages }) => path === WATCH && responseMessages >= 2));
+    await untilWatched(proxy, 2);
     await held[1]?.release();
     await sleep(100);
     // One permit is not enough, and that is known without asking.
@@ -177,18 +179,14 @@ describeOnEtcd('Semaphore', (suite) => {
     // A lower limit takes nothing away, and lets nobody in before enough have gone.
     await other.setLimit(1);
     for (const each of [first, ...held]) await each.guard({ then: [] });
-    let served = false;
-    const late = other.acquire().then((got) => {
-      served = true;
-      return got;
-    });
+    const late = awaited(other.acquire());
     await untilCount(alice.etcd, `${name}/permits/`, 4);
     await held[0]?.release();
     await held[1]?.release();
     await sleep(100);
-    expect(served).toBe(false);
+    expect(late.came).toBe(false);
     await first.release();
-    await (await late).release();
+    await (await late.promise).release();
     await untilEmpty(alice.etcd, `${name}/permits/`);
   });
 
@@ -224,12 +222,8 @@ describeOnEtcd('Semaphore', (suite) => {
     const name = uniqueName(suite);
     const semaphore = new Semaphore(alice.session, name, { limit: 2 });
     const held = [await semaphore.acquire(), await semaphore.acquire()];
-    let served = false;
-    const waiting = new Semaphore(bob.session, name, { limit: 2 }).acquire().then((got) => {
-      served = true;
-      return got;
-    });
-    await proxy.waitFor((calls) => calls.some(({ path, responseMessages }) => path === WATCH && responseMessages >= 2));
+    const waiting = awaited(new Semaphore(bob.session, name, { limit: 2 }).acquire());
+    await untilWatched(proxy, 2);
     // Its taking is on the way for half a second; the limit is lowered meanwhile.
     const delay = proxy.rule({ path: TXN, nth: 1, action: { delayMs: 500 } });
     await held[0]?.release();
@@ -238,9 +232,9 @@ describeOnEtcd('Semaphore', (suite) => {
     const counted = countCalls(proxy);
     await until(() => proxy.callsOf(TXN).every(({ ended }) => ended));
     expect(counted()[TXN] ?? 0).toBe(0);
-    expect(served).toBe(false);
+    expect(waiting.came).toBe(false);
     await held[1]?.release();
-    await (await waiting).release();
+    await (await waiting.promise).release();
     await untilEmpty(alice.etcd, `${name}/permits/`);
   });
 
@@ -352,32 +346,18 @@ describeOnEtcd('Semaphore', (suite) => {
     const name = uniqueName(suite);
     const held = await new Semaphore(holder.session, name, { limit: 1 }).acquire();
     const semaphore = new Semaphore(actor.session, name, { limit: 1 });
-    let served = 0;
-    const waiting: Promise<HeldPermits>[] = [];
+    const waiting: ReturnType<typeof awaited<HeldPermits>>[] = [];
     for (let index = 0; index < 2; index++) {
-      waiting.push(
-        semaphore.acquire().then((got) => {
-          served++;
-          return got;
-        }),
-      );
+      waiting.push(awaited(semaphore.acquire()));
       await untilCount(holder.etcd, `${name}/permits/`, 2 + index);
     }
-    await proxy.waitFor((calls) => calls.some(({ path, responseMessages }) => path === WATCH && responseMessages >= 4));
-    const hang = proxy.rule({ path: WATCH, action: 'hang' });
-    proxy.cut();
-    await hang.waitApplied();
-    await holder.etcd.put(`${name}-other`, 'x');
-    await holder.etcd.put(`${name}-other`, 'y');
-    await holder.etcd.compact(await holder.etcd.revision());
+    await untilWatched(proxy, 4);
     const counted = countCalls(proxy);
-    proxy.clearRules();
-    proxy.cut();
+    await compactWhileCutOff(proxy, holder);
     await until(() => (counted()[TXN] ?? 0) === 2);
-    expect(served).toBe(0);
+    expect(waiting.map(({ came }) => came)).toEqual([false, false]);
     await held.release();
-    await (await waiting[0])?.release();
-    await (await waiting[1])?.release();
+    for (const { promise } of waiting) await (await promise).release();
     await untilEmpty(holder.etcd, `${name}/permits/`);
   });
 });

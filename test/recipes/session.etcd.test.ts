@@ -14,6 +14,7 @@ import {
   fired,
   grpcProxy,
   hostOf,
+  opener,
   outcome,
   REVOKE,
   uniqueName,
@@ -23,8 +24,7 @@ import {
 } from './lock-bed.ts';
 
 describeOnEtcd('Session', (suite) => {
-  const open = (options?: Parameters<typeof Actor.open>[1]): Promise<Actor> =>
-    Actor.open(suite.cluster.endpoints, options);
+  const open = opener(suite);
 
   it('closes in order: what runs under it stops, its keys go, then the lease is revoked', async () => {
     await using proxy = await grpcProxy(suite);

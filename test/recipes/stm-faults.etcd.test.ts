@@ -225,7 +225,7 @@ describeOnEtcd('stm through faults', (suite) => {
     expect(bounds).toEqual([2, 4, 8, 16, 32, 64, 128, 250, 250, 250]);
   });
 
-  it('refuses what a server would not take before anything is sent', async () => {
+  it('lnd PR #5392: refuses what a server would not take before anything is sent', async () => {
     await using proxy = await grpcProxy(suite);
     await using etcd = new Etcd({ endpoints: [proxy.address] });
     const p = suite.prefix();

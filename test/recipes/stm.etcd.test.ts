@@ -78,7 +78,7 @@ describeOnEtcd('stm', (suite) => {
   it.each([
     // [what another does between read and commit, attempts at each level]
     ['changes what was read', 'read', [2, 2, 2, 1]],
-    ['deletes what was read', 'delete', [2, 2, 2, 1]],
+    ['deletes what was read (Go #7184)', 'delete', [2, 2, 2, 1]],
     ['creates what was read and missing', 'create', [2, 2, 2, 1]],
     ['changes what is only written', 'written', [2, 1, 1, 1]],
     ['changes something else', 'else', [1, 1, 1, 1]],
@@ -136,6 +136,7 @@ describeOnEtcd('stm', (suite) => {
     });
   });
 
+  // Go #7383, #9188 have no ranges; pachyderm PR #3718 had to add what a deletion needs.
   it.each([
     ['inserted', (etcd: Etcd, p: string) => etcd.put(`${p}l/b`, '')],
     ['inserted at the end', (etcd: Etcd, p: string) => etcd.put(`${p}l/zzz`, '')],
@@ -240,7 +241,7 @@ describeOnEtcd('stm', (suite) => {
     expect(kvs.map((kv) => `${kv.key.slice(p.length)}=${kv.value}`).join(' ')).toBe('a=new b=again d=new f=old');
   });
 
-  it('reads and writes below a prefix with a codec, and hangs keys on leases', async () => {
+  it('npm etcd3 #90: reads and writes below a prefix with a codec, and hangs keys on leases', async () => {
     await using etcd = open();
     const p = suite.prefix();
     await using lease = await etcd.lease({ ttlSeconds: 30 });

@@ -17,7 +17,7 @@ async function deadOf<V>(queue: WorkQueue<V>): Promise<DeadLetter<V>[]> {
 }
 
 describeOnEtcd('WorkQueue', (suite) => {
-  it('costs one round trip to put, two to claim and one to ack with effects', async () => {
+  it('costs one round trip to put, two to claim, and one to ack with effects, extend, nack and bury', async () => {
     await using one = await Party.join(suite);
     const name = newName();
     const queue = new WorkQueue(one.session, name, { codec: json<{ n: number }>() });
@@ -52,6 +52,13 @@ describeOnEtcd('WorkQueue', (suite) => {
       });
       expect(spent).toBe(trips + 1);
     }
+    await queue.enqueue({ n: 4 });
+    const given = (await queue.tryClaim())!;
+    expect(await one.roundTrips(() => given.extend({ visibilityMs: 60_000 }))).toBe(1);
+    expect(await one.roundTrips(() => given.nack({ delayMs: 0 }))).toBe(1);
+    const buried = (await queue.tryClaim())!;
+    expect(await one.roundTrips(() => buried.bury('unwanted'))).toBe(1);
+    expect(await one.roundTrips(() => queue.deadLetters.discard(buried.id))).toBe(2);
     expect(job).toMatchObject({ held: false, open: false });
     expect(job!.signal.aborted).toBe(true);
     await expect(job!.ack()).rejects.toMatchObject({ code: 'released' });

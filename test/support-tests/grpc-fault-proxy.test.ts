@@ -51,6 +51,18 @@ describeOnEtcd('GrpcFaultProxy', (suite) => {
     await expect.poll(() => proxy.connections.open).toBe(1);
   });
 
+  it('keeps what unary calls ask for, when it is to', async () => {
+    await put('unseen');
+    proxy.keepsRequests = true;
+    await put('kept');
+    proxy.keepsRequests = false;
+    await put('unseen');
+    const [before, kept, after] = proxy.callsOf(PUT).map(({ request }) => request);
+    expect([before, after]).toEqual([undefined, undefined]);
+    expect(kept).toEqual(fields({ 1: key, 2: 'kept' }));
+    expect(await stored()).toBe('unseen');
+  });
+
   it('carries a bidirectional stream and the cancellation of it', async () => {
     const watch = new RawCall(session, WATCH).send(watchRequest(key));
     await expect.poll(() => watch.messages.length).toBe(1);

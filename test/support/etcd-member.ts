@@ -1,6 +1,7 @@
 /** One etcd process of a test cluster, with the means to hurt it. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type ProbeTls, probe } from './http-probe.ts';
 import { tieProcess } from './lifeline.ts';
@@ -13,6 +14,9 @@ const HEALTH_POLL_MS = 20;
 /** Generous: a loaded machine with two cores may start several clusters at a time. */
 const HEALTH_TIMEOUT_MS = 30_000;
 const TERMINATE_TIMEOUT_MS = 10_000;
+
+const STOP_TIMEOUT_MS = 10_000;
+const STOP_POLL_MS = 1;
 
 /** How to run a member. */
 export interface EtcdMemberOptions {
@@ -162,9 +166,10 @@ export class EtcdMember {
     clearTimeout(timer);
   }
 
-  /** SIGSTOP: connections stay open and nothing answers, as in a long pause or a hung disk. */
+  /** SIGSTOP: connections stay open and nothing answers, as in a long pause or a hung disk. Blocks until it is so. */
   pause(): void {
     process.kill(this.pid, 'SIGSTOP');
+    blockUntilStopped(this.pid);
   }
 
   /** SIGCONT: the end of {@link EtcdMember.pause}. */
@@ -181,5 +186,28 @@ export class EtcdMember {
     await this.kill();
     await this.spawn();
     if (options.waitHealthy !== false) await this.waitHealthy(options.timeoutMs);
+  }
+}
+
+/**
+ * A process stops when one of its threads comes round to the signal, which on a busy machine can take longer than a
+ * request and its answer. Blocks, so that nothing of the test runs between the order and its execution.
+ */
+function blockUntilStopped(pid: number): void {
+  const threads = `/proc/${pid}/task`;
+  if (!existsSync(threads)) return; // no Linux
+  const deadline = performance.now() + STOP_TIMEOUT_MS;
+  while (!readdirSync(threads).every((thread) => isStopped(`${threads}/${thread}/stat`))) {
+    if (performance.now() > deadline) throw new Error(`process ${pid} did not stop within ${STOP_TIMEOUT_MS} ms`);
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, STOP_POLL_MS);
+  }
+}
+
+function isStopped(statPath: string): boolean {
+  try {
+    // The state follows the name, which is in parentheses and may have some of its own (proc_pid_stat(5)).
+    return /^\) [TtZX]/.test(readFileSync(statPath, 'latin1').replace(/^.*(?=\))/s, ''));
+  } catch {
+    return true; // a thread that has ended meanwhile
   }
 }

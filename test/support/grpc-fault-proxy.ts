@@ -6,9 +6,19 @@ import { EventEmitter } from 'node:events';
 import http2 from 'node:http2';
 import type net from 'node:net';
 import { FaultCall } from './grpc-fault-call.ts';
-import { ActiveRule, type CallRecord, type FaultRule, waitUntil } from './grpc-fault-rules.ts';
+import { ActiveRule, type CallRecord, type FaultRule, type MessageGate, waitUntil } from './grpc-fault-rules.ts';
 
-export type { ActiveRule, Break, CallRecord, FaultAction, FaultRule, GrpcStatus } from './grpc-fault-rules.ts';
+export type {
+  ActiveRule,
+  Break,
+  CallRecord,
+  ClientMessage,
+  FaultAction,
+  FaultRule,
+  GrpcStatus,
+  MessageGate,
+  Verdict,
+} from './grpc-fault-rules.ts';
 
 const WAIT_TIMEOUT_MS = 10_000;
 
@@ -22,15 +32,19 @@ interface Connection {
 export class GrpcFaultProxy implements AsyncDisposable {
   /** Every call so far, in the order of their arrival. */
   readonly calls: CallRecord[] = [];
+  /** Whether records of calls from now on keep what is asked for ({@link CallRecord.request}). Default false. */
+  keepsRequests = false;
   readonly #server = http2.createServer();
   readonly #connections = new Set<Connection>();
   readonly #changes = new EventEmitter();
   readonly #target: string;
+  readonly #gate: MessageGate | undefined;
   #rules: ActiveRule[] = [];
   #opened = 0;
 
-  private constructor(target: string) {
+  private constructor(target: string, gate: MessageGate | undefined) {
     this.#target = target;
+    this.#gate = gate;
     this.#changes.setMaxListeners(0);
     this.#server.on('error', () => {});
     this.#server.on('sessionError', () => {});
@@ -44,9 +58,9 @@ export class GrpcFaultProxy implements AsyncDisposable {
     });
   }
 
-  /** Starts a proxy in front of `target` (`host:port`). */
-  static async start(options: { target: string }): Promise<GrpcFaultProxy> {
-    const proxy = new GrpcFaultProxy(options.target);
+  /** Starts a proxy in front of `target` (`host:port`). What no rule breaks off at once goes through `gate`, if any. */
+  static async start(options: { target: string; gate?: MessageGate | undefined }): Promise<GrpcFaultProxy> {
+    const proxy = new GrpcFaultProxy(options.target, options.gate);
     await new Promise<void>((resolve, reject) => {
       proxy.#server.once('error', reject);
       proxy.#server.listen(0, '127.0.0.1', resolve);
@@ -143,6 +157,7 @@ export class GrpcFaultProxy implements AsyncDisposable {
       connection: connection.number,
       requestMetadata: headers,
       requestMessages: 0,
+      request: undefined,
       responseMessages: 0,
       status: undefined,
       ended: false,
@@ -160,6 +175,8 @@ export class GrpcFaultProxy implements AsyncDisposable {
     const call = new FaultCall(stream, headers, {
       record,
       rule: deciding?.rule,
+      gate: this.#gate,
+      keepsRequest: this.keepsRequests,
       upstream: connection.upstream,
       cut,
       changed,

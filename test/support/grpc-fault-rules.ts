@@ -61,6 +61,11 @@ export interface CallRecord {
   readonly requestMetadata: http2.IncomingHttpHeaders;
   /** Whole messages that came from the client. */
   requestMessages: number;
+  /**
+   * The first of them, without its gRPC header: of a unary call all it asks for. Only of calls that were forwarded, and
+   * that began while the proxy was to keep requests (`GrpcFaultProxy.keepsRequests`).
+   */
+  request: Buffer | undefined;
   /** Whole messages that were handed to the client. */
   responseMessages: number;
   /** The status that the client was sent; undefined while the call runs and when it was broken off. */
@@ -70,6 +75,24 @@ export interface CallRecord {
   /** What a rule did to it. */
   fault: FaultAction | undefined;
 }
+
+/** One whole message of a client, on its way to etcd. */
+export interface ClientMessage {
+  readonly call: CallRecord;
+  /** Position among the messages of its call, from 1. */
+  readonly nth: number;
+  /** The protobuf message, without its gRPC header. */
+  readonly payload: Buffer;
+}
+
+/**
+ * What becomes of a message: it goes on to etcd; or it does not, and the client's connection is cut; or it goes on, and
+ * the call is reset instead of handing its next reply to the client.
+ */
+export type Verdict = 'forward' | 'cut' | 'swallow';
+
+/** Decides on each message of a client, in their order within a call; until it has, etcd does not get the message. */
+export type MessageGate = (message: ClientMessage) => Verdict | Promise<Verdict>;
 
 const WAIT_TIMEOUT_MS = 10_000;
 

@@ -22,8 +22,8 @@
 
 import { type Codec, formatId, type Keyspace, type KeyValue, type Op } from '../../../src/index.ts';
 import { recipePrefix } from '../../names.ts';
+import { Receipts } from '../../receipts.ts';
 import type { Session } from '../../session.ts';
-import { Receipts } from '../receipts.ts';
 import { Stamps, stampOf, stampText, type WallClock } from '../stamps.ts';
 
 /** What is known of a job besides its payload. */

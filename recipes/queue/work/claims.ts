@@ -20,10 +20,11 @@ import {
 } from '../../../src/index.ts';
 import { type Contender, mayPass } from '../../contender.ts';
 import { LostError } from '../../errors.ts';
+import type { Attempted } from '../../line.ts';
 import { patiently } from '../../patience.ts';
+import type { Attempt, Task } from '../../receipts.ts';
 import type { SessionUser } from '../../session.ts';
-import type { Attempted } from '../line.ts';
-import { type Attempt, pause, type Task } from '../receipts.ts';
+import { pause } from '../../waiting.ts';
 import { type Board, jobIdOf, READY, readRecord, recordText, STATE } from './board.ts';
 import { claimText, Job } from './job.ts';
 
@@ -98,7 +99,7 @@ export class Claims<V> implements SessionUser {
         keys.op.put(key, claimText(session.owner, rules.visibilityMs), { lease: session.lease }),
       ];
       if (place !== undefined) {
-        conditions.push(place.held);
+        conditions.push(...place.conditions);
         then.push(session.etcd.op.delete(place.key));
       }
       return { receipt: id, if: conditions, then };
@@ -112,7 +113,7 @@ export class Claims<V> implements SessionUser {
       ],
       first: known && attempt(known),
       next: ([{ kvs }, own]) => {
-        if (place !== undefined && own === undefined) throw new LostError('the place in the line', 'key-gone');
+        if (place !== undefined && own?.lease === undefined) throw new LostError('the place in the line', 'key-gone');
         const isNew = (kv: KeyValue): boolean => tried.get(kv.key.slice(READY.length))?.modRevision !== kv.modRevision;
         this.#known = kvs.filter((kv) => isJob(kv) && isNew(kv));
         const kv = this.#pickKnown();

@@ -5,8 +5,8 @@
  */
 
 import type { CallOptions, KeyValue, Op } from '../../../src/index.ts';
+import { failure } from '../../line.ts';
 import { type WaitOptions, waiting } from '../../waiting.ts';
-import { failure } from '../line.ts';
 import { type Board, DEAD, jobIdOf, readRecord } from './board.ts';
 
 /** A job that was given up. */

@@ -28,11 +28,11 @@ import {
   type TxnSpec,
 } from '../../../src/index.ts';
 import { type LossReason, LostError, UnknownOutcomeError } from '../../errors.ts';
+import { failure } from '../../line.ts';
 import { ownerText } from '../../names.ts';
 import { patiently } from '../../patience.ts';
 import type { SessionUser } from '../../session.ts';
 import { sessionEnd, type WaitOptions, waiting } from '../../waiting.ts';
-import { failure } from '../line.ts';
 import { type Board, type JobRecord, STATE } from './board.ts';
 
 /** What to do together with an {@link Job.ack}: all of it or, with the job left as it is, nothing. */
@@ -176,9 +176,13 @@ export class Job<V = string> implements AsyncDisposable, SessionUser {
     if (lost !== undefined) throw lost;
   }
 
-  /** The condition that the job is still ours, for transactions of your own. */
-  get condition(): Compare {
-    return this.#board.session.etcd.key(this.#board.prefix + this.key).createRevision.equals(this.token);
+  /**
+   * The conditions that the job is still ours, all of them, for transactions of your own: the
+   * claim is the one that was made, and it hangs on a lease.
+   */
+  get conditions(): readonly Compare[] {
+    const claim = this.#board.keys.key(this.key);
+    return [claim.createRevision.equals(this.token), claim.lease.notEquals(0n)];
   }
 
   /**
@@ -194,7 +198,7 @@ export class Job<V = string> implements AsyncDisposable, SessionUser {
   ): Promise<TxnResult<Then, Else>> {
     this.assertHeld();
     const { etcd } = this.#board.session;
-    const done = await etcd.txn({ if: [this.condition], then: [etcd.op.txn(spec)] }, options);
+    const done = await etcd.txn({ if: this.conditions, then: [etcd.op.txn(spec)] }, options);
     if (done.succeeded) return { ...done.results[0], revision: done.revision };
     throw this.lose('key-gone');
   }
@@ -342,14 +346,16 @@ export class Job<V = string> implements AsyncDisposable, SessionUser {
         {
           what: `${what} of the job ${this.id}`,
           look: [keys.op.get(this.key)],
-          first: { receipt: what, if: [this.condition, ...conditions], then },
+          first: { receipt: what, if: [...this.conditions, ...conditions], then },
           next: () => undefined,
           patient: true,
         },
         wait.signal,
       );
       if (done.done) return { settled: true, revision: done.revision, results: done.results };
-      if (done.seen[0]?.createRevision !== this.token) throw this.#unknown ?? this.lose('key-gone');
+      const [claim] = done.seen;
+      const ours = claim?.createRevision === this.token && claim.lease !== undefined;
+      if (!ours) throw this.#unknown ?? this.lose('key-gone');
       return { settled: false, revision: done.revision, results: undefined };
     } catch (error) {
       if (error instanceof UnknownOutcomeError) this.#unknown = error;
@@ -365,7 +371,7 @@ export class Job<V = string> implements AsyncDisposable, SessionUser {
     const moves = [keys.op.delete(this.key), keys.op.delete(STATE + this.id), this.#board.offer(this.id, record)];
     try {
       // Done or not: the session's end sees to it otherwise.
-      await session.etcd.txn<readonly Op<unknown>[]>({ if: [this.condition], then: moves });
+      await session.etcd.txn<readonly Op<unknown>[]>({ if: this.conditions, then: moves });
     } catch {
       // The claim goes with the lease, and the attempt counts then.
     } finally {

@@ -25,16 +25,25 @@ import {
   type WatchBatch,
 } from '../../../src/index.ts';
 import { Contender } from '../../contender.ts';
+import { type Awaited, untilAwaited } from '../../line.ts';
 import { isParticipant } from '../../names.ts';
 import { patiently } from '../../patience.ts';
 import type { SessionUser } from '../../session.ts';
 import { NEWEST_TWO, untilTurn } from '../../turn.ts';
-import { type Awaited, untilAwaited } from '../line.ts';
-import { pause } from '../receipts.ts';
+import { pause } from '../../waiting.ts';
 import { type Board, CLAIMS, claimedOf, DELAYED_AT, delayedOf, INFLIGHT, jobIdOf, readRecord, STATE } from './board.ts';
 
 /** How many delayed jobs are moved at once: two operations and a condition each. */
 const BATCH = 32;
+
+/** A claim that counts no more, though its key is there; and why, for people to read. */
+interface VoidClaim {
+  readonly claim: KeyValue;
+  readonly why: string;
+}
+
+/** Somebody has written to the claim without a lease: it would never go, and its worker's transactions fail. */
+const UNLEASED = 'the claim lost its lease';
 
 /** One process's keeper; works while it is the first of all. @internal */
 export class Keeper implements SessionUser {
@@ -124,20 +133,24 @@ export class Keeper implements SessionUser {
   async #sweep(place: Contender, signal: AbortSignal): Promise<Revision> {
     const { op } = this.#board.keys;
     const [states, claims] = await place.whileHeld([op.range({ prefix: STATE }), op.range({ prefix: CLAIMS })], signal);
-    const claimed = new Set(claims.kvs.map(({ key }) => key));
+    const claimed = new Map(claims.kvs.map((kv) => [kv.key, kv]));
     for (const kv of claims.kvs) this.#arm(place, kv, signal);
     for (const kv of states.kvs) {
-      const { claim } = readRecord(kv);
-      if (claim === undefined || !claimed.has(claim)) await this.#giveBack(place, kv, signal);
+      const claim = claimed.get(readRecord(kv).claim ?? '');
+      if (claim?.lease === undefined) await this.#giveBack(place, kv, signal, claim && { claim, why: UNLEASED });
     }
     return states.revision;
   }
 
   async #take(place: Contender, { events }: WatchBatch, signal: AbortSignal): Promise<void> {
     const gone = new Map<string, string>();
+    const unleased = new Map<string, KeyValue>();
     for (const { type, kv } of events) {
       const id = claimedOf(kv.key);
-      if (id !== undefined && type === 'put') this.#arm(place, kv, signal);
+      if (id !== undefined && type === 'put') {
+        this.#arm(place, kv, signal);
+        if (kv.lease === undefined) unleased.set(id, kv);
+      }
       if (id !== undefined && type === 'delete') {
         this.#disarm(kv.key);
         gone.set(id, kv.key);
@@ -149,19 +162,29 @@ export class Keeper implements SessionUser {
       const [state] = await place.whileHeld([this.#board.keys.op.get(STATE + id)], signal);
       if (state !== undefined && readRecord(state).claim === claim) await this.#giveBack(place, state, signal);
     }
+    for (const [id, claim] of unleased) await this.#takeFrom(place, id, { claim, why: UNLEASED }, signal);
   }
 
-  /** Gives a claimed job to others; with a claim, one whose time is over. */
-  async #giveBack(place: Contender, state: KeyValue, signal: AbortSignal, claim?: KeyValue): Promise<void> {
+  /** Takes a job away from a claim that counts no more, unless that is over already. */
+  async #takeFrom(place: Contender, id: string, revoked: VoidClaim, signal: AbortSignal): Promise<void> {
+    const [state] = await place.whileHeld([this.#board.keys.op.get(STATE + id)], signal);
+    // What is written below the claims by hand is not every job's.
+    if (state !== undefined && readRecord(state).claim === revoked.claim.key) {
+      await this.#giveBack(place, state, signal, revoked);
+    }
+  }
+
+  /** Gives a claimed job to others; with a claim, one that is there but counts no more. */
+  async #giveBack(place: Contender, state: KeyValue, signal: AbortSignal, revoked?: VoidClaim): Promise<void> {
     const { keys } = this.#board;
     const id = jobIdOf(state.key, STATE);
     if (id === undefined) return;
     const record = readRecord(state);
     const { claim: claimKey = '', ...rest } = record;
     const conditions = [keys.key(state.key).unchangedSince(state)];
+    const { claim, why } = revoked ?? { claim: undefined, why: 'the worker was lost' };
     if (claim !== undefined) conditions.push(keys.key(claim.key).unchangedSince(claim));
     else if (claimKey !== '') conditions.push(keys.key(claimKey).missing);
-    const why = claim === undefined ? 'the worker was lost' : 'the time for the attempt was over';
     const moves = [keys.op.delete(state.key), this.#board.afterFailure(id, rest, why, 0)];
     if (claim !== undefined) moves.push(keys.op.delete(claim.key));
     await place.tryWhileHeld(conditions, moves, [], signal);
@@ -175,8 +198,7 @@ export class Keeper implements SessionUser {
     if (id === undefined || visibilityMs === undefined || signal.aborted) return;
     const over = async (): Promise<void> => {
       this.#timers.delete(claim.key);
-      const [state] = await place.whileHeld([this.#board.keys.op.get(STATE + id)], signal);
-      if (state !== undefined) await this.#giveBack(place, state, signal, claim);
+      await this.#takeFrom(place, id, { claim, why: 'the time for the attempt was over' }, signal);
     };
     const { clock } = this.#board.session;
     // What fails here ends with the keeper's place; the next keeper counts anew.

@@ -23,8 +23,8 @@
  * failed comes again.
  *
  * Where etcd is the wrong tool: see queue.ts. Measured on one member on a small machine: 5000
- * puts a second by one process with fifty under way, 600 jobs a second claimed and acked by
- * four processes.
+ * puts a second by one client with fifty under way, 400 to 600 jobs a second claimed and
+ * acked by four clients in one process.
  *
  * Source: kazoo's `LockingQueue` and Curator's `lockPath`, whose consumers may be two after a
  * session's death (CURATOR-605); visibility, attempts and dead letters as in Amazon SQS.
@@ -42,9 +42,9 @@ import {
   utf8,
 } from '../../../src/index.ts';
 import { UnknownOutcomeError } from '../../errors.ts';
+import { failure, takeInTurn } from '../../line.ts';
 import type { Session } from '../../session.ts';
 import { type WaitOptions, waiting } from '../../waiting.ts';
-import { failure, takeInTurn } from '../line.ts';
 import { stampedKey, type WallClock } from '../stamps.ts';
 import { Board, DEAD, DEDUPE, DELAYED_AT, type JobRecord, READY, STATE } from './board.ts';
 import { Claims } from './claims.ts';

@@ -13,8 +13,7 @@ import { mayPass } from '../../contender.ts';
 import { LostError, UnknownOutcomeError } from '../../errors.ts';
 import { patiently } from '../../patience.ts';
 import type { Session } from '../../session.ts';
-import { sessionEnd } from '../../waiting.ts';
-import { pause } from '../receipts.ts';
+import { pause, sessionEnd } from '../../waiting.ts';
 import type { Job } from './job.ts';
 
 /** Works on a job. Returning without settling it acks it; throwing gives it back as failed. */

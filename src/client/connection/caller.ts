@@ -19,11 +19,13 @@ import {
   type StreamHandlers,
   TransportError,
   type TransportStream,
+  type UnaryOptions,
 } from '../transport/transport.ts';
 import { abortError, deadlineError, toEtcdError } from './failures.ts';
 import type { Member } from './member.ts';
 import { MetadataTable } from './metadata.ts';
 import type { Pool } from './pool.ts';
+import { relieved } from './relief.ts';
 import { type CallKind, judge, type Verdict } from './retry.ts';
 import type { TokenSource } from './token.ts';
 
@@ -56,6 +58,9 @@ export interface OpenStream<I> extends TransportStream<I> {
 
 /** A token that was refused right after a login will be refused again. */
 const MAX_LOGINS = 2;
+
+/** A call with less time than this left is not worth dividing among members. */
+const MIN_SHARED_MS = 1_000;
 
 export class Caller {
   readonly #options: CallerOptions;
@@ -95,12 +100,7 @@ export class Caller {
       const metadata = this.#metadataNow(traits, options) ?? (await this.#login(run, traits, options));
       if (options.signal?.aborted) throw abortError(options.signal, run.context());
       try {
-        run.attempts += 1;
-        const answer = await member.transport.unary(method, request, {
-          metadata,
-          timeoutMs: run.attemptTimeoutMs(member),
-          signal: options.signal,
-        });
+        const answer = await run.attempt(member, metadata, (limits) => member.transport.unary(method, request, limits));
         member.succeeded();
         return answer;
       } catch (error) {
@@ -262,16 +262,33 @@ class CallRun {
     }
   }
 
-  /** Half the time that is left while another member could still be tried; else all of it. */
-  attemptTimeoutMs(member: Member): number {
-    const left = this.#deadlineAt - this.#env.clock.now();
-    const canFailOver =
-      left > 1000 &&
-      this.#traits.kind !== 'write' &&
-      this.#options.endpoint === undefined &&
-      this.#env.pool.hasOther(member, this.#traits);
-    this.#attemptMs = canFailOver ? left / 2 : left;
-    return this.#attemptMs;
+  /**
+   * Makes an attempt. It gets half of the time that is left while another member could still
+   * be tried; else all of it, as long as there is none (relief.ts).
+   */
+  attempt<O>(member: Member, metadata: CallMetadata, send: (limits: UnaryOptions) => Promise<O>): Promise<O> {
+    const { clock, pool } = this.#env;
+    const { signal, endpoint } = this.#options;
+    const startedAt = clock.now();
+    const left = this.#deadlineAt - startedAt;
+    this.attempts += 1;
+    this.#attemptMs = left;
+    const repeatable = this.#traits.kind !== 'write' && endpoint === undefined;
+    if (left <= MIN_SHARED_MS || !repeatable || pool.members.length < 2) {
+      return send({ metadata, timeoutMs: left, signal });
+    }
+    if (pool.hasOther(member, this.#traits)) {
+      this.#attemptMs = left / 2;
+      return send({ metadata, timeoutMs: left / 2, signal });
+    }
+    const { learnerOk, leaderless } = this.#traits;
+    const wait = { learnerOk, leaderless, deadlineAt: this.#deadlineAt, timeoutMs: this.#timeoutMs, signal };
+    const onRelief = (waitedMs: number): void => {
+      this.#attemptMs = waitedMs;
+    };
+    return relieved({ clock, pool, member, startedAt, wait, onRelief }, (either) =>
+      send({ metadata, timeoutMs: left, signal: either }),
+    );
   }
 
   /** Waits for something that has no deadline of its own. */

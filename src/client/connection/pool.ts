@@ -155,6 +155,17 @@ export class Pool {
     }
   }
 
+  /** Waits until a member other than this one could serve the call; false when the wait is over before. */
+  async hasOtherBefore(than: Member, options: WaitOptions): Promise<boolean> {
+    for (;;) {
+      if (this.#closed || options.signal?.aborted || this.#options.clock.now() >= options.deadlineAt) return false;
+      if (this.hasOther(than, options)) return true;
+      this.#mend();
+      const others = this.#members.filter((member) => member !== than);
+      await this.#change(options, others);
+    }
+  }
+
   /** The member at an address, connected; made for the purpose when it is none of ours. */
   async at(address: EndpointAddress, options: WaitOptions): Promise<Member> {
     const { clock } = this.#options;

@@ -207,7 +207,9 @@ export class Keyspace<V = string, In = V> {
 
   /**
    * Adds to a counter and answers with the sum; a key that is not there counts as 0. The
-   * value is a decimal integer in text, whatever the keyspace's codec is.
+   * value is a decimal integer in text, whatever the keyspace's codec is. One round trip for
+   * a key that is missing or is what this client made of it last, else two, and more while
+   * others count too.
    *
    * @throws EtcdError with `applied: 'maybe'` when no answer came: whether it counted is then unknown.
    */

@@ -5,17 +5,16 @@
  */
 
 import { CompareResult, CompareTarget, KV, type TxnRequest } from '../../protocol/generated/etcdserverpb.ts';
-import type { KeyValue as WireKeyValue } from '../../protocol/generated/mvccpb.ts';
 import type { Revision } from '../../protocol/int64.ts';
-import { toLatin1 } from '../../protocol/keys.ts';
 import type { Init } from '../../protocol/wire.ts';
 import { backoffMs } from '../../support/backoff.ts';
 import { sleep } from '../../support/signals.ts';
 import type { CallOptions } from '../call-options.ts';
 import { deadlineError } from '../connection/failures.ts';
 import type { ClientContext } from '../context.ts';
-import { DecodeError, EtcdError, InvalidArgumentError } from '../errors.ts';
+import { EtcdError, InvalidArgumentError } from '../errors.ts';
 import type { KeyValue } from './key-value.ts';
+import { type Count, toCount } from './last-counts.ts';
 
 /** How a conditional write went. When it did not, `current` is what stands in its way. */
 export type SwapResult<V> =
@@ -30,14 +29,20 @@ export interface IncrementOptions extends CallOptions {
   readonly maxConflicts?: number | undefined;
 }
 
+/** How long to wait after a conflict. */
 const CONFLICT_BACKOFF = { initialMs: 2, maxMs: 250 };
 
 /**
- * Adds to an integer in decimal text. The first write guesses that the key is not there;
- * a guess that fails brings the current value along, so each round costs one round trip.
+ * Adds to an integer in decimal text. The first write guesses that the counter is as this
+ * client saw it last, or not there; a write that is refused brings the value along. So it
+ * takes one round trip when the guess is right, and two when it is wrong.
+ *
+ * A write of what was just read that is refused all the same has met others who add, and
+ * then this one waits. The next write after a wait is a guess again: what was read before
+ * it is old, and to wait between reading and writing would be to lose to all who do not.
  */
 export async function increment(
-  { caller, reader }: Pick<ClientContext, 'caller' | 'reader'>,
+  { caller, reader, lastCounts }: Pick<ClientContext, 'caller' | 'reader' | 'lastCounts'>,
   key: Uint8Array,
   options: IncrementOptions,
 ): Promise<bigint> {
@@ -48,39 +53,51 @@ export async function increment(
   }
   const deadlineAt = caller.clock.now() + timeoutMs;
   let leftMs = timeoutMs;
-  let current: WireKeyValue | undefined;
-  // The first failure is the guess's; only from the second on is somebody else at work.
-  for (let conflicts = -1; conflicts <= maxConflicts; conflicts++) {
-    const sum = parseInteger(current) + by;
+  let current = lastCounts.get(key);
+  for (let conflicts = 0, guess = true; ; guess = !guess) {
+    const sum = plus(current, by);
     const request = addRequest(key, current, sum);
     const answer = reader.saw(
       await caller.unary(KV.txn, request, { kind: 'write' }, { ...options, timeoutMs: leftMs }),
     );
-    if (answer.succeeded) return sum;
-    current = answer.responses[0]?.responseRange?.kvs[0];
-    if (conflicts >= 0)
+    if (answer.succeeded) {
+      lastCounts.set(key, sum);
+      return sum.value;
+    }
+    current = toCount(answer.responses[0]?.responseRange?.kvs[0]);
+    lastCounts.set(key, current);
+    if (!guess) {
+      if (conflicts === maxConflicts) throw contended(conflicts + 1);
       await sleep(caller.clock, backoffMs(CONFLICT_BACKOFF, conflicts, caller.random), options.signal);
+      conflicts += 1;
+      // Another call of this client may have seen it since.
+      current = lastCounts.get(key);
+    }
     leftMs = deadlineAt - caller.clock.now();
     if (leftMs <= 0) throw deadlineError(timeoutMs, {});
   }
-  throw new EtcdError('server', `the counter was changed by others ${maxConflicts + 1} times in a row`, {
-    applied: 'no',
-  });
 }
 
-/** Writes the sum if the key is still as it was read; else brings it along as it is. */
-function addRequest(key: Uint8Array, current: WireKeyValue | undefined, sum: bigint): Init<TxnRequest> {
-  const modRevision = current?.modRevision ?? 0n;
+/** Writes the sum if the counter is still what it was; else brings it along as it is. */
+function addRequest(key: Uint8Array, current: Count | undefined, sum: Count): Init<TxnRequest> {
+  const same = { key, result: CompareResult.EQUAL };
   return {
-    compare: [{ key, target: CompareTarget.MOD, result: CompareResult.EQUAL, modRevision }],
-    success: [{ requestPut: { key, value: Buffer.from(String(sum), 'latin1'), ignoreLease: current !== undefined } }],
+    // By value, and by nothing that a cluster restored from a backup could count a second time.
+    compare: [
+      current === undefined
+        ? { ...same, target: CompareTarget.VERSION, version: 0n }
+        : { ...same, target: CompareTarget.VALUE, value: current.bytes },
+    ],
+    success: [{ requestPut: { key, value: sum.bytes, ignoreLease: current !== undefined } }],
     failure: [{ requestRange: { key } }],
   };
 }
 
-function parseInteger(kv: WireKeyValue | undefined): bigint {
-  if (kv === undefined) return 0n;
-  const text = toLatin1(kv.value);
-  if (!/^[+-]?\d{1,1000}$/.test(text)) throw new DecodeError('the counter is not an integer in decimal text');
-  return BigInt(text);
+function plus(current: Count | undefined, by: bigint): Count {
+  const value = (current?.value ?? 0n) + by;
+  return { value, bytes: Buffer.from(String(value), 'latin1') };
+}
+
+function contended(times: number): EtcdError {
+  return new EtcdError('server', `the counter was changed by others ${times} times in a row`, { applied: 'no' });
 }

@@ -37,8 +37,8 @@ export class ConnectionCredentials extends ChannelCredentials {
   readonly #tls: TlsSettings | undefined;
   /** Several while one of a host's addresses after the other is tried. */
   readonly #sockets = new Set<Socket>();
+  readonly #connecting = new AbortController();
   #failure: ConnectError | undefined;
-  #dropped = false;
 
   /** Without settings the connection is in clear text. */
   constructor(tls: TlsSettings | undefined) {
@@ -51,11 +51,17 @@ export class ConnectionCredentials extends ChannelCredentials {
     return this.#failure;
   }
 
+  /** Ends the sockets that TCP has not connected yet, and that we have not been given; see grpc-resolver.ts. */
+  get connecting(): AbortSignal {
+    return this.#connecting.signal;
+  }
+
   /** Ends the sockets at once; later ones are refused. */
   drop(): void {
-    this.#dropped = true;
     for (const socket of this.#sockets) socket.destroy();
     this.#sockets.clear();
+    // Last: the signal destroys with an error, which those in use above need not be told.
+    this.#connecting.abort();
   }
 
   override _isSecure(): boolean {
@@ -73,21 +79,27 @@ export class ConnectionCredentials extends ChannelCredentials {
   ): SecureConnector {
     return {
       connect: (socket) => this.#secure(socket),
-      waitForReady: () => Promise.resolve(),
+      // Asked before each attempt, of which a channel that was closed while it connected makes one more.
+      waitForReady: async () => this.#refuseIfDropped(),
       getCallCredentials: () => callCredentials,
       destroy: ignore,
     };
   }
 
   async #secure(socket: Socket): Promise<Secured> {
-    if (this.#dropped) {
-      socket.destroy();
-      throw new ConnectError('closed', 'the connection was given up');
-    }
+    // One that is aborted right now has nobody else to hear of it.
+    socket.on('error', ignore);
+    this.#refuseIfDropped(socket);
     this.#sockets.add(socket);
     socket.once('close', () => this.#sockets.delete(socket));
     if (this.#tls === undefined) return { socket, secure: false };
     return { socket: await this.#handshake(socket, this.#tls), secure: true };
+  }
+
+  #refuseIfDropped(socket?: Socket): void {
+    if (!this.#connecting.signal.aborted) return;
+    socket?.destroy();
+    throw new ConnectError('closed', 'the connection was given up');
   }
 
   #handshake(socket: Socket, { context, expectedName }: TlsSettings): Promise<Socket> {

@@ -22,6 +22,7 @@ import { systemClock, type Timer } from '../../support/clock.ts';
 import { type Deferred, deferred } from '../../support/signals.ts';
 import type { ConnectionCredentials } from './grpc-connector.ts';
 import { connectError } from './grpc-failures.ts';
+import { abortableTarget } from './grpc-resolver.ts';
 import { GrpcStream, type RawCall } from './grpc-stream.ts';
 import type { CredentialsSource } from './grpc-tls.ts';
 import { UnaryCall } from './grpc-unary.ts';
@@ -128,11 +129,9 @@ export class GrpcTransport implements Transport {
   async #open(): Promise<Connection> {
     const credentials = await this.#options.credentials(this.#endpoint);
     const { kind, target } = this.#endpoint;
-    const channel = new Channel(
-      kind === 'unix' ? `unix:${target}` : `dns:${target}`,
-      credentials,
-      this.#channelOptions(),
-    );
+    const dialled =
+      kind === 'unix' ? { target: `unix:${target}`, options: {} } : abortableTarget(target, credentials.connecting);
+    const channel = new Channel(dialled.target, credentials, { ...this.#channelOptions(), ...dialled.options });
     try {
       await this.#untilReady(channel, credentials);
       return { channel, credentials };

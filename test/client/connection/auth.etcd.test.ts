@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type EtcdError, PermissionDeniedError, UnauthenticatedError } from '../../../src/client/errors.ts';
 import { Etcd } from '../../../src/client/etcd.ts';
 import type { EtcdCluster } from '../../support/etcd-cluster.ts';
+import type { EtcdMember } from '../../support/etcd-member.ts';
 import { describeOnEtcd, type EtcdSuite } from '../../support/fixtures.ts';
 import { GrpcFaultProxy } from '../../support/grpc-fault-proxy.ts';
 
@@ -32,6 +33,17 @@ function front(suite: EtcdSuite): Promise<GrpcFaultProxy> {
 }
 
 const code = (error: EtcdError): string => error.code;
+
+/**
+ * Restarts a member so that it has forgotten all simple tokens, which live in its memory. Killed, it may not have: a
+ * login is an entry of the Raft log, and one that its database does not have yet is done again at the start, with the
+ * same token. An orderly end brings the database up to the last write (3.4 notes its place in the log at writes alone),
+ * so there must have been one since the login.
+ */
+async function restartForgetful(member: EtcdMember): Promise<void> {
+  await member.terminate();
+  await member.restart();
+}
 
 describeOnEtcd('a user with a password', (suite) => {
   withAuth(suite);
@@ -83,13 +95,15 @@ describeOnEtcd('a user with a password', (suite) => {
     await using proxy = await front(suite);
     await using etcd = new Etcd({ endpoints: proxy.address, auth: ALICE, timeoutMs: 20_000 });
     await etcd.put('app/1', 'v');
-    // Simple tokens live in memory.
-    await suite.cluster.members[0]!.restart();
+    const member = suite.cluster.members[0]!;
+    await restartForgetful(member);
     await expect
       .poll(() => etcd.get('app/1', { timeoutMs: 1_000 }).then((kv) => kv?.value, code), { timeout: 10_000 })
       .toBe('v');
+    expect(proxy.count(AUTHENTICATE)).toBeGreaterThan(1);
+    await etcd.put('app/1', 'v');
     const before = { logins: proxy.count(AUTHENTICATE), puts: proxy.count(PUT) };
-    await suite.cluster.members[0]!.restart();
+    await restartForgetful(member);
     await expect.poll(() => etcd.endpoints[0]!.state).not.toBe('ready');
     await Promise.all(Array.from({ length: 50 }, (_, i) => etcd.put(`app/${i}`, 'w')));
     expect(proxy.count(AUTHENTICATE) - before.logins).toBe(1);

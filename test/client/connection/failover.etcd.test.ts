@@ -9,6 +9,15 @@ import { GrpcFaultProxy } from '../../support/grpc-fault-proxy.ts';
 const RANGE = '/etcdserverpb.KV/Range';
 const STATUS = '/etcdserverpb.Maintenance/Status';
 
+/** Waits until so many members are in use. A busy one can miss its first probe; only calls make the client ask again. */
+async function untilReady(etcd: Etcd, count: number): Promise<void> {
+  const ready = async (): Promise<number> => {
+    await etcd.get('any');
+    return etcd.endpoints.filter(({ state }) => state === 'ready').length;
+  };
+  await expect.poll(ready, { timeout: 15_000 }).toBe(count);
+}
+
 /** How many of some reads, one after the other, came back with the value. */
 async function reads(etcd: Etcd, key: string, count: number, timeoutMs?: number): Promise<number> {
   let good = 0;
@@ -35,7 +44,7 @@ describeOnEtcd(
       etcd = new Etcd({ endpoints: proxies.map(({ address }) => address), connectTimeoutMs: 1_000 });
       key = suite.prefix();
       await etcd.put(key, 'v');
-      await expect.poll(() => etcd.endpoints.filter(({ state }) => state === 'ready').length).toBe(3);
+      await untilReady(etcd, 3);
     });
 
     afterEach(async () => {
@@ -187,7 +196,7 @@ describeOnEtcd(
         await using etcd = new Etcd({ endpoints: [proxy.address, ...others], connectTimeoutMs: 500 });
         const key = suite.prefix();
         await etcd.put(key, 'v');
-        await expect.poll(() => etcd.endpoints.filter(({ state }) => state === 'ready').length).toBe(3);
+        await untilReady(etcd, 3);
         proxy.blackhole(direction);
         expect(await reads(etcd, key, 30, 2_000)).toBe(30);
         expect(etcd.endpoints[0]!.state).not.toBe('ready');

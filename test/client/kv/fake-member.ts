@@ -67,7 +67,7 @@ export class FakeMembers {
   }
 
   client(options: Omit<EtcdOptions, 'transport'> = {}): Etcd {
-    return new Etcd({ ...options, random: () => 0, transport: (address) => new FakeTransport(this, address) });
+    return new Etcd({ random: () => 0, ...options, transport: (address) => new FakeTransport(this, address) });
   }
 
   /** The calls of one method. */

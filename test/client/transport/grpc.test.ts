@@ -4,7 +4,8 @@ import http2 from 'node:http2';
 import { describe, expect, it } from 'vitest';
 import { DeadlineError, type EtcdError, UnavailableError, UnsupportedError } from '../../../src/client/errors.ts';
 import { Etcd } from '../../../src/client/etcd.ts';
-import { answering, listen, STATUS, tcpServer } from './servers.ts';
+import { snapshotResources } from '../../support/leaks.ts';
+import { answering, deafServer, listen, STATUS, tcpServer } from './servers.ts';
 
 async function failure(endpoints: string, timeoutMs = 1_500): Promise<EtcdError> {
   await using etcd = new Etcd({ endpoints, timeoutMs, connectTimeoutMs: 300 });
@@ -74,6 +75,30 @@ describe('at an endpoint', () => {
     expect(error).toBeInstanceOf(UnavailableError);
     expect(error.message).toContain('no connection within 300 ms');
     await expect.poll(() => open).toBe(0);
+  });
+
+  it('nobody who answers even to a SYN is given up after the connect timeout, socket and all', async () => {
+    await using server = await deafServer();
+    for (const scheme of ['http', 'https']) {
+      const before = snapshotResources();
+      const error = await failure(`${scheme}://${server.address}`);
+      expect(error).toBeInstanceOf(UnavailableError);
+      expect(error.message).toContain('no connection within 300 ms');
+      await before.expectNothingAdded();
+    }
+  });
+
+  it('nobody who answers even to a SYN keeps no socket of a client that is closed, by address or by name', async () => {
+    await using server = await deafServer();
+    for (const host of ['127.0.0.1', 'localhost']) {
+      const before = snapshotResources();
+      const etcd = new Etcd({ endpoints: `${host}:${server.port}`, connectTimeoutMs: 60_000, timeoutMs: 60_000 });
+      const call = etcd.get('k').catch((error: EtcdError) => error);
+      await expect.poll(() => before.added()).toContain('TCPSocketWrap');
+      await etcd.close();
+      expect(await call).toMatchObject({ code: 'closed' });
+      await before.expectNothingAdded();
+    }
   });
 
   it('a server that speaks HTTP/2 and answers no call fails its probe', async () => {

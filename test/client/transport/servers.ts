@@ -1,10 +1,12 @@
 /** Small servers that are almost what a client expects: HTTP/2 with hand-made gRPC answers, with or without TLS. */
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import http2 from 'node:http2';
 import net from 'node:net';
 import type tls from 'node:tls';
 import { StatusResponse } from '../../../src/protocol/generated/etcdserverpb.ts';
 import { frameMessage } from '../../support/grpc-frames.ts';
+import { tieProcess } from '../../support/lifeline.ts';
 
 export interface Listening extends AsyncDisposable {
   readonly address: string;
@@ -36,6 +38,39 @@ export async function listen(server: net.Server, host = '127.0.0.1'): Promise<Li
 /** A TCP server that does to each connection what it is told. */
 export function tcpServer(serve: (socket: net.Socket) => void): Promise<Listening> {
   return listen(net.createServer({ allowHalfOpen: true }, serve));
+}
+
+/** Listens, and then never runs again: what the kernel does for it is all that clients get. */
+const DEAF = `
+const server = require('node:net').createServer();
+server.listen({ port: 0, host: '127.0.0.1', backlog: 1 }, () => {
+  require('node:fs').writeSync(1, String(server.address().port));
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+});
+`;
+
+/**
+ * A port where nothing answers to a SYN, as behind a firewall that drops packets. It listens for two connections that
+ * nobody accepts, and has them; what comes after them the kernel (Linux) drops.
+ */
+export async function deafServer(): Promise<Listening> {
+  const child = spawn(process.execPath, ['-e', DEAF], { stdio: ['ignore', 'pipe', 'inherit'] });
+  tieProcess(child);
+  const [text] = (await once(child.stdout, 'data')) as [Buffer];
+  const port = Number(text);
+  const sockets = [net.connect(port, '127.0.0.1'), net.connect(port, '127.0.0.1')];
+  for (const socket of sockets) socket.on('error', () => {});
+  await Promise.all(sockets.map((socket) => once(socket, 'connect')));
+  return {
+    port,
+    address: `127.0.0.1:${port}`,
+    async [Symbol.asyncDispose]() {
+      const exited = once(child, 'exit');
+      child.kill('SIGKILL');
+      await exited;
+      for (const socket of sockets) socket.destroy();
+    },
+  };
 }
 
 /** Answers every gRPC call with an OK status and this message. */

@@ -22,13 +22,13 @@ import {
   type Target,
   type Timer,
   type WatchEvent,
-} from '../../src/index.ts';
-import { Contender } from '../contender.ts';
-import { UnknownOutcomeError } from '../errors.ts';
-import { isParticipant } from '../names.ts';
-import type { Session } from '../session.ts';
-import { NEWEST_TWO, untilTurn } from '../turn.ts';
-import type { Wait } from '../waiting.ts';
+} from '../src/index.ts';
+import { Contender } from './contender.ts';
+import { UnknownOutcomeError } from './errors.ts';
+import { isParticipant } from './names.ts';
+import type { Session } from './session.ts';
+import { NEWEST_TWO, untilTurn } from './turn.ts';
+import type { Wait } from './waiting.ts';
 
 /** What a consumer waits for. */
 export interface Awaited {

@@ -32,12 +32,12 @@ import {
   type Op,
   type OpResults,
   type Revision,
-} from '../../src/index.ts';
-import { mayPass } from '../contender.ts';
-import { LostError, UnknownOutcomeError } from '../errors.ts';
-import { elapsed, patiently } from '../patience.ts';
-import type { Session } from '../session.ts';
-import { sessionEnd } from '../waiting.ts';
+} from '../src/index.ts';
+import { mayPass } from './contender.ts';
+import { LostError, UnknownOutcomeError } from './errors.ts';
+import { elapsed, patiently } from './patience.ts';
+import type { Session } from './session.ts';
+import { sessionEnd } from './waiting.ts';
 
 /** One way to do it: conditions and operations, and what the receipt is to say if this was it. */
 export interface Attempt {
@@ -54,8 +54,8 @@ export interface Task<Look extends readonly Op<unknown>[]> {
   readonly look: Look;
   /** The first attempt; without it, `look` is read first. */
   readonly first?: Attempt | undefined;
-  /** Makes an attempt of what was seen; `undefined` ends the task with nothing done. */
-  next(seen: OpResults<Look>, revision: Revision): Attempt | undefined;
+  /** Makes an attempt of what was seen, at once or later; `undefined` ends the task with nothing done. Never rejects. */
+  next(seen: OpResults<Look>, revision: Revision): Attempt | undefined | Promise<Attempt | undefined>;
   /** Goes on while the cluster cannot be reached, and not only when an answer was lost. Default false. */
   readonly patient?: boolean | undefined;
   /** Reads `look` also after an attempt that was done. Default false. */
@@ -131,7 +131,7 @@ export class Receipts {
     let seen: Looked<Look> | undefined;
     if (attempt === undefined) {
       seen = await this.look(task.look, signal);
-      attempt = task.next(seen.seen, seen.revision);
+      attempt = await task.next(seen.seen, seen.revision);
       if (attempt === undefined) return { done: false, ...seen };
     }
     return new Run(this.#session, this.#take(), task, signal, (slot) => this.#free.push(slot)).from(attempt);
@@ -183,7 +183,7 @@ class Run<Look extends readonly Op<unknown>[]> {
         if (answer === undefined) continue;
         if (answer.done) return answer;
         refused = answer;
-        attempt = this.#task.next(answer.seen, answer.revision);
+        attempt = await this.#task.next(answer.seen, answer.revision);
         tries = -1;
       } catch (error) {
         if (error instanceof UnknownOutcomeError) throw error;

@@ -1,0 +1,133 @@
+/**
+ * What tests on three members share: leaders that are stopped and killed while something works, and the store's own word
+ * on what was done meanwhile.
+ *
+ * A strike is over when the cluster is whole again. It demands that work goes on at three moments: before it, while the
+ * leader is away, and afterwards; so a strike that hits nothing fails, and so does work that waits for the leader to
+ * come back. For that the members must let clients ping often ({@link THREE_MEMBERS}) and the clients must do so
+ * ({@link QUICK}): with the defaults it takes up to 13 seconds until a connection counts as dead that says nothing.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect } from 'vitest';
+import { mayPass } from '../../recipes/contender.ts';
+import { type ChangeEvent, Etcd, EtcdError, type EtcdOptions, type Revision } from '../../src/index.ts';
+import type { EtcdCluster } from '../support/etcd-cluster.ts';
+import type { EtcdSuiteOptions } from '../support/fixtures.ts';
+import { until } from './lock-bed.ts';
+
+/** For `describeOnEtcd`. */
+export const THREE_MEMBERS: EtcdSuiteOptions = { members: 3, flags: ['--grpc-keepalive-min-time=50ms'] };
+
+/** For clients that are to notice soon that a member does not answer. */
+export const QUICK: EtcdOptions = {
+  timeoutMs: 1_500,
+  connectTimeoutMs: 1_000,
+  keepalive: { minTimeMs: 100, timeMs: 300, timeoutMs: 300 },
+};
+
+/** How a leader goes: SIGSTOP, until another leads, then SIGCONT; or SIGKILL, until another leads, then a restart. */
+export type Strike = 'stop' | 'kill';
+
+/** Strikes whoever leads, in these ways one after another. `progress` says how much has been done so far. */
+export async function strikeLeaders(
+  cluster: EtcdCluster,
+  strikes: readonly Strike[],
+  progress: () => number,
+): Promise<void> {
+  const moved = async (): Promise<void> => {
+    const before = progress();
+    await until(() => progress() > before + 2);
+  };
+  for (const strike of strikes) {
+    await moved();
+    const leader = await cluster.leader();
+    if (strike === 'stop') leader.pause();
+    else await leader.kill();
+    try {
+      // Not that of a process which the signal has not reached yet.
+      await until(async () => (await cluster.leader()).name !== leader.name);
+      await moved();
+    } finally {
+      if (strike === 'stop') leader.resume();
+      else await leader.restart();
+    }
+    await cluster.waitHealthy();
+  }
+  await moved();
+}
+
+/** Does something again and again while the answer is that nothing was done, and that this may pass. */
+export async function insist<T>(work: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof EtcdError && error.applied === 'no' && mayPass(error))) throw error;
+      await sleep(20);
+    }
+  }
+}
+
+/**
+ * Leaves the leader without a quorum (SIGSTOP of both others) until a write to it has failed: for its clients it is the
+ * minority side of a partition, which still answers. Then heals.
+ */
+export async function strandLeader(cluster: EtcdCluster): Promise<void> {
+  const leader = await cluster.leader();
+  const others = cluster.members.filter((member) => member !== leader);
+  for (const other of others) other.pause();
+  try {
+    await using etcd = new Etcd({ endpoints: [leader.clientUrl], timeoutMs: 2_000 });
+    const write = (): Promise<unknown> => etcd.put('written-without-a-quorum', '');
+    // A process that is told to stop may do a little more.
+    await until(() =>
+      write().then(
+        () => false,
+        () => true,
+      ),
+    );
+  } finally {
+    for (const other of others) other.resume();
+  }
+  await cluster.waitHealthy();
+}
+
+/** All changes below a prefix from a revision to now, in the order of the store. */
+export async function historyOf(etcd: Etcd, prefix: string, from: Revision): Promise<ChangeEvent[]> {
+  const end = `${prefix}~end of the history`;
+  const { revision } = await etcd.put(end, '');
+  const events: ChangeEvent[] = [];
+  for await (const batch of etcd.watch({ prefix }, { from }).batches()) {
+    for (const event of batch.events) if (event.kv.key !== end) events.push(event as ChangeEvent);
+    if (batch.revision >= revision) break;
+  }
+  await etcd.delete(end);
+  expect(events.every((event, index) => index === 0 || event.revision >= events[index - 1]!.revision)).toBe(true);
+  return events;
+}
+
+/**
+ * Reads the history of keys of which only one may be there at a time for each thing, such as claims. Fails when there
+ * were two at one revision, or when a token did not grow. Returns how many keys there were for each thing.
+ */
+export function expectOneAtATime(
+  events: readonly ChangeEvent[],
+  thingOf: (key: string) => string | undefined,
+): Map<string, number> {
+  const holder = new Map<string, string>();
+  const last = new Map<string, Revision>();
+  const counts = new Map<string, number>();
+  for (const event of events) {
+    const { key } = event.kv;
+    const thing = thingOf(key);
+    if (thing === undefined) continue;
+    if (event.type === 'delete' && holder.get(thing) === key) holder.delete(thing);
+    if (event.type !== 'put' || !event.isCreate) continue;
+    expect([thing, holder.get(thing)]).toEqual([thing, undefined]);
+    expect(event.revision).toBeGreaterThan(last.get(thing) ?? 0n);
+    holder.set(thing, key);
+    last.set(thing, event.revision);
+    counts.set(thing, (counts.get(thing) ?? 0) + 1);
+  }
+  return counts;
+}
