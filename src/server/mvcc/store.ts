@@ -18,6 +18,7 @@
 import { fromLatin1 } from '../../protocol/keys.ts';
 import { AFTER_ALL_KEYS, type OrderedMap, orderedMap } from './ordered-map.ts';
 import { encodeRecord, encodeTombstone, type KeyString, KvRecord } from './record.ts';
+import type { KvRows } from './restore.ts';
 
 /** Why a revision can't be read. */
 export type RevisionError = 'compacted' | 'future';
@@ -56,6 +57,25 @@ export class KvStore {
 
   constructor(leases: LeaseBook = NO_LEASES) {
     this.#leases = leases;
+  }
+
+  /**
+   * A store from the rows of etcd's backend. Its revision is that of the last row, or of the compaction if that is
+   * higher; what the compaction has left to free is left to {@link sweep}. Leases are told of their keys in order.
+   *
+   * @param compactRevision The highest revision whose compaction was begun; -1 if none was.
+   */
+  static restore(rows: KvRows, compactRevision: number, leases: LeaseBook = NO_LEASES): KvStore {
+    const store = new KvStore(leases);
+    store.#index = rows.index;
+    store.#log = rows.log;
+    store.#revision = Math.max(FIRST_REVISION, rows.log.at(-1)?.main ?? 0, compactRevision);
+    store.#compactRevision = compactRevision;
+    if (compactRevision >= 0) store.#sweep = { revision: compactRevision, next: 0, kept: [] };
+    rows.index.forEach(({ lease }, key) => {
+      if (lease !== 0n) leases.attach(lease, key);
+    });
+    return store;
   }
 
   /** Revision of the last write; 1 before the first. */
@@ -164,15 +184,23 @@ export class KvStore {
     }
   }
 
-  /** The records that a compaction at its revision leaves and all later ones, as of now: for hashes and snapshots. */
-  *surviving(): Iterable<KvRecord> {
+  /**
+   * The records that a compaction at its revision leaves and all later ones, as of the call: for hashes and snapshots.
+   * They can be iterated again and again while writes, compactions and sweeps go on, and stay the same.
+   */
+  surviving(): Iterable<KvRecord> {
+    // The log is only ever added to or replaced; and whatever is superseded later was visible at this compaction.
     const log = this.#log;
     const { length } = log;
     const compacted = this.#compactRevision;
-    for (let at = 0; at < length; at += 1) {
-      const record = log[at] as KvRecord;
-      if (record.main > compacted || keptBy(record, compacted)) yield record;
-    }
+    return {
+      *[Symbol.iterator]() {
+        for (let at = 0; at < length; at += 1) {
+          const record = log[at] as KvRecord;
+          if (record.main > compacted || keptBy(record, compacted)) yield record;
+        }
+      },
+    };
   }
 
   #collect({ key, end }: KeyRange, at: number, limit: number): RangeResult {

@@ -1,0 +1,101 @@
+/**
+ * The machine's own disk.
+ *
+ * Directories are made with mode 0700 and files with 0600, as etcd's are: they hold every value of the store.
+ *
+ * Locks are those that etcd takes ("open file description locks" on Linux), so that it and this server keep each other
+ * out, and a process that is killed leaves none behind. Node.js has no such call, hence the package.
+ *
+ * @module
+ */
+import { constants } from 'node:fs';
+import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import extensions from 'fs-native-extensions';
+import type { Disk, DiskFile } from './disk.ts';
+
+const FLAGS = {
+  read: constants.O_RDONLY,
+  write: constants.O_RDWR,
+  create: constants.O_RDWR | constants.O_CREAT | constants.O_TRUNC,
+};
+
+/** The file system of this machine. */
+export const nodeDisk: Disk = {
+  async open(path, { mode = 'read' } = {}) {
+    return new NodeFile(await open(path, FLAGS[mode], 0o600));
+  },
+
+  async list(directory) {
+    try {
+      return (await readdir(directory)).sort();
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      throw error;
+    }
+  },
+
+  async makeDirectory(directory) {
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+  },
+
+  rename,
+
+  remove(path) {
+    return rm(path, { recursive: true, force: true });
+  },
+
+  async syncDirectory(directory) {
+    // Windows can't sync a directory, and need not: its journal keeps the names.
+    if (process.platform === 'win32') return;
+    await using handle = await open(directory, constants.O_RDONLY);
+    await handle.sync();
+  },
+};
+
+class NodeFile implements DiskFile {
+  readonly #handle: FileHandle;
+
+  constructor(handle: FileHandle) {
+    this.#handle = handle;
+  }
+
+  async size(): Promise<number> {
+    return (await this.#handle.stat()).size;
+  }
+
+  async read(offset: number, length: number): Promise<Uint8Array> {
+    const bytes = Buffer.allocUnsafe(length);
+    let filled = 0;
+    while (filled < length) {
+      const { bytesRead } = await this.#handle.read(bytes, filled, length - filled, offset + filled);
+      if (bytesRead === 0) break;
+      filled += bytesRead;
+    }
+    return bytes.subarray(0, filled);
+  }
+
+  async write(offset: number, bytes: Uint8Array): Promise<void> {
+    let done = 0;
+    while (done < bytes.length) {
+      const { bytesWritten } = await this.#handle.write(bytes, done, bytes.length - done, offset + done);
+      done += bytesWritten;
+    }
+  }
+
+  resize(bytes: number): Promise<void> {
+    return this.#handle.truncate(bytes);
+  }
+
+  /** Without the time of the last change, which nobody needs and which would cost another write. */
+  sync(): Promise<void> {
+    return this.#handle.datasync();
+  }
+
+  async tryLock(): Promise<boolean> {
+    return extensions.tryLock(this.#handle.fd);
+  }
+
+  close(): Promise<void> {
+    return this.#handle.close();
+  }
+}
