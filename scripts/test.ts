@@ -14,10 +14,18 @@ const benchTypes: Step = { name: 'types of bench/', command: ['tsc', '-p', 'tsco
 /** Without it the suites say what is missing, and in CI fail. */
 const etcd: Step = { name: 'real etcd', command: ['tsx', 'scripts/etcd.ts'] };
 
+/** The consensus core: etcd's traces, whole clusters under faults, and some of the faults that its suites must catch. */
+const consensus: readonly Step[] = [
+  { name: 'simulation, 2,000 seeds', command: ['tsx', 'scripts/simulate.ts', '--seeds', '2000', '--seed', '1'] },
+  { name: 'mutants, a sample', command: ['tsx', 'scripts/mutants.ts', '--every', '19'] },
+  { name: 'traces of etcd', command: ['tsx', 'scripts/traces.ts', 'test/server/raft/testdata'] },
+];
+
 // One after the other where one needs the other; the rest two at a time.
 const stages: readonly (readonly [steps: readonly Step[], atOnce: number])[] = [
   [[generate], 1],
   [[suite('unit'), ...tools], 2],
+  [consensus, 2],
   [[build], 1],
   [[docs, benchPackages, etcd], 2],
   [[benchTypes, suite('package')], 2],

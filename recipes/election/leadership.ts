@@ -13,6 +13,7 @@ import type { Contender } from '../contender.ts';
 import { LostError, RecipeError } from '../errors.ts';
 import { FencedKv } from '../fenced-kv.ts';
 import { Held } from '../held.ts';
+import { OwnValue } from '../own-value.ts';
 import { type Wait, type WaitOptions, waiting } from '../waiting.ts';
 import { clearWay, takeBackOrder } from './hand-over.ts';
 import type { Health } from './health.ts';
@@ -32,6 +33,7 @@ export class Leadership extends Held {
    */
   readonly kv: FencedKv<string, string | Uint8Array>;
   readonly #contender: Contender;
+  readonly #own: OwnValue;
   readonly #prefix: string;
   #value: string;
   #proclaiming: Promise<unknown> = Promise.resolve();
@@ -46,6 +48,7 @@ export class Leadership extends Held {
   ) {
     super(`the leadership of ${election.name}`, contender);
     this.#contender = contender;
+    this.#own = new OwnValue(contender);
     this.#prefix = election.prefix;
     this.#value = value;
     this.kv = this.fence(contender.session.etcd);
@@ -69,7 +72,8 @@ export class Leadership extends Held {
 
   /**
    * Changes the value that observers see; the term stays. One round trip. Several calls are
-   * done in their order. While the cluster cannot be reached it tries again.
+   * done in their order, and what was said last stays. While the cluster cannot be reached it
+   * tries again.
    *
    * @throws LostError when it does not lead any more; WaitTimeoutError after `timeoutMs`
    * (default: no limit) and AbortError when `signal` fires: the value may be either then.
@@ -127,9 +131,7 @@ export class Leadership extends Held {
 
   async #proclaim(value: string, options: WaitOptions): Promise<void> {
     this.assertHeld();
-    const { session, key } = this.#contender;
-    const put = session.etcd.op.put(key, value, { lease: session.lease });
-    await this.#waiting(options, 'the proclamation', (wait) => this.#contender.whileHeld([put], wait.signal));
+    await this.#waiting(options, 'the proclamation', (wait) => this.#own.write(value, wait.signal));
     this.#value = value;
   }
 

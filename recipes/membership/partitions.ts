@@ -134,7 +134,8 @@ export class Partitions {
   /**
    * Takes part: joins the group, and does the work on each partition it is to have, for as
    * long as it is to have it. Work that returns early keeps its partition. When it ends,
-   * for whatever reason, all work has stopped, and nothing of it is left in the store.
+   * for whatever reason, all work has stopped, and nothing of it is left in the store, but
+   * for a claim that was under way when it was called off: that is cleared away when it comes.
    *
    * @throws AbortError when `signal` fires; LostError when the session is lost; what `work`
    * throws while it has its partition.
@@ -258,7 +259,7 @@ class Share {
         this.#mine.delete(partition);
         // Who was refused hears of the state that was the reason, unless it has come already, in the meantime. Who has
         // given up may have heard of it already, too.
-        const again = this.#again.delete(partition) || owned;
+        const again = owned;
         if (again && !this.#stop.signal.aborted) this.#act(this.#state);
       });
     this.#mine.set(partition, { stop, done });

@@ -68,6 +68,31 @@ describeOnEtcd('The election at every await point', (suite) => {
 
   holdsAtEveryPoint(
     suite,
+    { points: 5 },
+    {
+      // A proclamation that was sent again, and whose first request arrives when another has followed, comes too late.
+      name: 'proclaim this and that',
+      run: async ({ session, name }) => {
+        await using leader = await new Election(session, name).campaign({ value: '0' });
+        for (const value of ['1', '2', '3']) await leader.proclaim(value);
+        await write(leader, name);
+        await leader.resign();
+      },
+      check: survives,
+      checkHistory: (events, stage) => {
+        fenced(events, stage);
+        const said = new Map<string, string>();
+        for (const { type, key, value } of events) {
+          if (type !== 'put' || !key.startsWith(stage.prefix)) continue;
+          expect(value >= (said.get(key) ?? '')).toBe(true);
+          said.set(key, value);
+        }
+      },
+    },
+  );
+
+  holdsAtEveryPoint(
+    suite,
     { points: 7 },
     {
       name: 'campaign and wait, write, resign',

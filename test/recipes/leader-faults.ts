@@ -98,7 +98,7 @@ export async function historyOf(etcd: Etcd, prefix: string, from: Revision): Pro
   const { revision } = await etcd.put(end, '');
   const events: ChangeEvent[] = [];
   for await (const batch of etcd.watch({ prefix }, { from }).batches()) {
-    for (const event of batch.events) if (event.kv.key !== end) events.push(event as ChangeEvent);
+    for (const event of batch.events) if (event.kv.key !== end) events.push(event);
     if (batch.revision >= revision) break;
   }
   await etcd.delete(end);

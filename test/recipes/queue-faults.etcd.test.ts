@@ -5,6 +5,9 @@ import { DelayQueue } from '../../recipes/queue/delay-queue.ts';
 import { PriorityQueue } from '../../recipes/queue/priority-queue.ts';
 import { Queue } from '../../recipes/queue/queue.ts';
 import { describeOnEtcd } from '../support/fixtures.ts';
+import { type ClientMessage, GrpcFaultProxy, type Verdict } from '../support/grpc-fault-proxy.ts';
+import { sendUnary } from '../support/grpc-send.ts';
+import { Actor } from './lock-bed.ts';
 import { keysBelow, newName, outcome, Party, TXN, until, WATCH } from './queue-bed.ts';
 
 describeOnEtcd('a queue', (suite) => {
@@ -98,19 +101,42 @@ describeOnEtcd('a queue', (suite) => {
     expect(taken.map(({ value }) => value)).toEqual(['a', 'swallow-reply', 'b']);
   });
 
-  it('cannot apply a put that was delayed somewhere after its caller was told that it was not', async () => {
-    await using producer = await Party.join(suite);
+  it('cannot apply a put that arrives after its caller was told that it was not done', async () => {
+    const target = suite.cluster.members[0]!.address;
+    const held: Buffer[] = [];
+    let holds = 0;
+    // A request that the gate holds goes nowhere, until the test delivers it.
+    const gate = ({ call, payload }: ClientMessage): Verdict | Promise<Verdict> => {
+      if (call.path !== TXN || holds === 0) return 'forward';
+      holds -= 1;
+      held.push(payload);
+      return new Promise(() => {});
+    };
+    await using proxy = await GrpcFaultProxy.start({ target, gate });
+    await using producer = await Actor.open([proxy.address]);
     await using other = await Party.join(suite);
     const name = newName();
     const queue = new Queue(producer.session, name);
-    const held = producer.proxy.rule({ path: TXN, nth: 1, action: { delayMs: 700 } });
-    const stop = new AbortController();
-    const put = outcome(queue.enqueue('late', { signal: stop.signal }));
-    await held.waitApplied();
-    stop.abort();
-    expect(await put).toMatchObject({ name: 'AbortError', applied: 'no' });
-    await sleep(1_200);
-    expect(await new Queue(other.session, name).count()).toBe(0);
+    const count = (): Promise<number> => new Queue(other.session, name).count();
+    /** A put whose request is held up, and given up `before` or after the request is delivered. */
+    const put = async (gaveUp: 'before' | 'after'): Promise<unknown> => {
+      const stop = new AbortController();
+      holds = 1;
+      const done = outcome(queue.enqueue('late', { signal: stop.signal }));
+      await until(() => holds === 0);
+      if (gaveUp === 'before') {
+        stop.abort();
+        await done;
+      }
+      expect(await sendUnary(target, TXN, held.pop()!)).toBe(0);
+      stop.abort();
+      return await done;
+    };
+    expect(await put('before')).toMatchObject({ name: 'AbortError', applied: 'no' });
+    expect(await count()).toBe(0);
+    // The control: nothing else was wrong with it.
+    expect(await put('after')).toMatchObject({ id: expect.stringMatching(/^\d{16}-/) });
+    expect(await count()).toBe(1);
   });
 
   it('leaves nothing behind when a wait ends by time, by signal, or by the close of the session', async () => {

@@ -42,9 +42,9 @@ describeOnEtcd(
       }
       await working;
       for (const actor of actors.slice(1)) await actor[Symbol.asyncDispose]();
-      await actors[0]!.session.close();
-      const left = await keysOf(actors[0]!.etcd, name);
-      await actors[0]!.etcd.close();
+      await actors[0].session.close();
+      const left = await keysOf(actors[0].etcd, name);
+      await actors[0].etcd.close();
       return left;
     }
 

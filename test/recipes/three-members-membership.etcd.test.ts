@@ -106,11 +106,11 @@ describeOnEtcd(
       }
       await Promise.all(working);
       // Every sum from 1 on was told once, to somebody.
-      expect(await new Counter(actors[0]!.session, name).get()).toBe(BigInt(sums.length));
+      expect(await new Counter(actors[0].session, name).get()).toBe(BigInt(sums.length));
       expect(new Set(sums).size).toBe(sums.length);
       expect(new Set(ids).size).toBe(ids.length);
       for (const actor of actors) await actor.session.close();
-      expect(await keysOf(actors[0]!.etcd, `${name}/receipts/`)).toEqual([]);
+      expect(await keysOf(actors[0].etcd, `${name}/receipts/`)).toEqual([]);
       for (const actor of actors) await actor.etcd.close();
     });
 
@@ -124,11 +124,11 @@ describeOnEtcd(
       const workers: Worker[] = [];
       let turns = 0;
       // Two stay, the third comes and goes, so that partitions move all the time.
-      const [one, two] = [new Worker(actors[0]!, name, 'one'), new Worker(actors[1]!, name, 'two')];
+      const [one, two] = [new Worker(actors[0], name, 'one'), new Worker(actors[1], name, 'two')];
       workers.push(one, two);
       const visiting = (async () => {
         while (!enough.signal.aborted) {
-          const visitor = new Worker(actors[2]!, name, 'visitor');
+          const visitor = new Worker(actors[2], name, 'visitor');
           workers.push(visitor);
           await until(() => visitor.held.size > 0 || enough.signal.aborted);
           await sleep(50);

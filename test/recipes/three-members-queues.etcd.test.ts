@@ -64,7 +64,7 @@ describeOnEtcd(
 
     it('hand out every item once and in order, and none that was refused', async () => {
       const actors = await Promise.all([open(), open(), open(), open()]);
-      const { etcd } = actors[0]!;
+      const { etcd } = actors[0];
       const name = uniqueName(suite);
       const from = await etcd.revision();
       const [enough, drained] = [new AbortController(), new AbortController()];
@@ -106,7 +106,7 @@ describeOnEtcd(
         expectInOrder(events, Kind === Queue);
       }
       await Promise.all(actors.slice(1).map((actor) => actor[Symbol.asyncDispose]()));
-      await actors[0]!.session.close();
+      await actors[0].session.close();
       expect((await etcd.range({ prefix: `${name}/` })).kvs.map(({ key }) => key)).toEqual([]);
       await etcd.close();
     });

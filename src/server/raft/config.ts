@@ -69,6 +69,12 @@ export interface RaftConfig {
   readonly disableConfChangeValidation?: boolean | undefined;
   /** A leader that is removed, or made a learner, steps down as soon as that is applied. Default false. */
   readonly stepDownOnRemoval?: boolean | undefined;
+  /**
+   * A member that votes no more says what is committed when it refuses a vote, so that a cluster can go on where only a
+   * removed member knows that it is removed; `election.ts` tells the case. etcd has nothing like it, and ignores the
+   * two fields. Default false, as in etcd.
+   */
+  readonly refusalsTellCommit?: boolean | undefined;
   /** Hears of what shows in no message and in no `Ready`. Must not throw, and not call back. */
   readonly observe?: ((event: RaftEvent) => void) | undefined;
 }
@@ -101,6 +107,7 @@ export function resolveConfig(config: RaftConfig): ResolvedConfig {
     disableProposalForwarding: config.disableProposalForwarding ?? false,
     disableConfChangeValidation: config.disableConfChangeValidation ?? false,
     stepDownOnRemoval: config.stepDownOnRemoval ?? false,
+    refusalsTellCommit: config.refusalsTellCommit ?? false,
     observe: config.observe,
   };
   check(resolved);

@@ -40,8 +40,7 @@ function startCampaign(raft: Raft, campaign: Campaign): void {
 
 /** Counts a vote, or the answer to a pre-vote, and goes on if that decides the election. */
 export function countVote(raft: Raft, vote: Message): void {
-  // Where a member that votes no more says what is committed, see `answerVote`.
-  if (vote.reject && raft.log.matches({ term: vote.logTerm, index: vote.index })) raft.log.commitTo(vote.index);
+  if (vote.reject && learnsCommit(raft, vote)) return;
   raft.tracker.recordVote(vote.from, !vote.reject);
   const result = raft.tracker.tally();
   if (result === 'won' && raft.role === 'StatePreCandidate') startCampaign(raft, 'vote');
@@ -51,6 +50,17 @@ export function countVote(raft: Raft, vote: Message): void {
   }
   // The term stays: a pre-candidate's is its own already.
   else if (result === 'lost') raft.becomeFollower(raft.term, NONE);
+}
+
+/**
+ * Whether a refusal tells what is committed, see {@link committedEntry}. Then the election is over: this member may
+ * have to apply a change of configuration, after which it may be no member.
+ */
+function learnsCommit(raft: Raft, { index, logTerm }: Message): boolean {
+  if (index <= raft.log.committed || !raft.log.matches({ term: logTerm, index })) return false;
+  raft.log.commitTo(index);
+  raft.becomeFollower(raft.term, NONE);
+  return true;
 }
 
 /** Answers MsgVote and MsgPreVote of the own term or a later one. */
@@ -79,11 +89,11 @@ export function answerVote(raft: Raft, request: Message): void {
  * A configuration counts from when it is applied. A leader that is removed may be the only one to know that this is
  * committed; the others then need its vote in the configuration that they still have, and don't get it, since its log
  * is longer than theirs, while it may not be elected itself. With what is committed they go on without it. etcd says
- * nothing here and stays without a leader for ever (etcd issue 12359); the fields are ignored by those who don't know
- * them. TiKV's raft-rs tells all candidates.
+ * nothing here and stays without a leader for ever (etcd issue 12359), hence `refusalsTellCommit`. TiKV's raft-rs tells
+ * all candidates.
  */
-function committedEntry({ tracker, id, isLearner, log }: Raft): Pick<Message, 'index' | 'logTerm'> | undefined {
-  if (tracker.progress.has(id) && !isLearner) return undefined;
+function committedEntry({ config, tracker, id, isLearner, log }: Raft): Pick<Message, 'index' | 'logTerm'> | undefined {
+  if (!config.refusalsTellCommit || (tracker.progress.has(id) && !isLearner)) return undefined;
   const logTerm = log.term(log.committed);
   return typeof logTerm === 'number' ? { index: log.committed, logTerm } : undefined;
 }

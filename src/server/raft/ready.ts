@@ -25,7 +25,9 @@ import {
  *
  * With `asyncStorageWrites`: only handle `messages`. Those to `APPEND_THREAD` and `APPLY_THREAD` are the storage work,
  * each thread's in its order; once one is done, its `responses` are stepped in or sent. The other fields say the same
- * and are for the eye.
+ * and are for the eye. A `MsgVote` has to wait for the storage work of the same `Ready` (etcd lets it go at once): a
+ * candidate that crashes before its term is durable could come back with less of its log, and be elected in the same
+ * term by votes for the longer one.
  */
 export interface Ready {
   /** Leader and role, if one of them changed. */

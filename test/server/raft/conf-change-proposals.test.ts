@@ -184,6 +184,29 @@ describe('leaving a joint configuration', () => {
     expect(member.configurations).toEqual([confState({ voters: ids(1), learners: ids(2) })]);
   });
 
+  it('is proposed once, though more is applied before it is', () => {
+    // One entry at a time: the change, then the normal entry, then the way out.
+    const member = leader({ maxCommittedSizePerReady: 1 });
+    const proposed = change('implicit', 'l2');
+    member.node.proposeConfChange(proposed);
+    member.node.propose(bytes('x'));
+    member.work();
+    expect(
+      logOf(member.raft)
+        .slice(1)
+        .map(({ type }) => type),
+    ).toEqual(['EntryConfChangeV2', 'EntryNormal', 'EntryConfChangeV2']);
+    expect(changesInLog(member)).toEqual([proposed, LEAVE_JOINT]);
+  });
+
+  it('is the leader’s to propose: a follower sends it no proposal', () => {
+    const member = new NodeMember(1, { voters: [1, 2] }, 'ready');
+    const entry = { ...confChangeEntry(change('implicit', 'l3')), term: 1, index: 1 };
+    member.step(msg(2, 1, 'MsgApp', { term: 1, entries: [entry], commit: 1 }));
+    expect(member.take().map(({ type }) => type)).toEqual(['MsgAppResp']);
+    expect(member.configurations).toMatchObject([{ autoLeave: true }]);
+  });
+
   it('is not refused by a quota: it has no payload', () => {
     const member = leader({ maxUncommittedSize: 1 });
     const { node } = member;

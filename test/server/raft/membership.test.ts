@@ -390,6 +390,14 @@ describe.each(APPLYING)('A joint configuration, driver %s', (driver) => {
     expect(raft.log.committed).toBe(committed);
     network.send(msg(4, 1, 'MsgAppResp', { term: 1, index: committed + 1 }));
     expect(raft.log.committed).toBe(committed + 1);
+    // And the other way round: the incoming half alone does not do either.
+    for (const n of [2, 3]) network.isolate(n);
+    network.send(propose(1, 'both again'));
+    for (const n of [4, 5]) network.send(msg(n, 1, 'MsgAppResp', { term: 1, index: committed + 2 }));
+    expect(raft.log.committed).toBe(committed + 1);
+    network.recover();
+    network.send(beat(1));
+    expect(raft.log.committed).toBe(committed + 2);
   });
 });
 

@@ -304,6 +304,28 @@ describe('The answer to an append', () => {
     step(raft, msg(3, 1, 'MsgAppResp', { term: 1, index: 1 }));
     expect(take(raft)).toEqual([]);
   });
+
+  it('that commits nothing brings no commit index that was sent before', () => {
+    const raft = newLeader(1, { voters: [1, 2, 3, 4, 5] });
+    broadcastAppend(raft);
+    for (const m of take(raft)) step(raft, accept(m));
+    take(raft);
+    step(raft, propose(1, 'foo'));
+    expect(take(raft)).toMatchObject([2, 3, 4, 5].map((n) => ({ to: id(n), commit: 1 })));
+    step(raft, msg(2, 1, 'MsgAppResp', { term: 1, index: 2 }));
+    expect(take(raft)).toEqual([]);
+  });
+
+  it('that comes after a later one changes nothing', () => {
+    const { raft, follower } = leaderOfTwo();
+    step(raft, propose(1, 'foo'));
+    take(raft);
+    step(raft, msg(2, 1, 'MsgAppResp', { term: 1, index: 2 }));
+    take(raft);
+    for (const index of [2, 1, 0]) step(raft, msg(2, 1, 'MsgAppResp', { term: 1, index }));
+    expect(follower).toMatchObject({ state: 'StateReplicate', match: 2, next: 3 });
+    expect(take(raft)).toEqual([]);
+  });
 });
 
 describe('Heartbeats', () => {

@@ -219,6 +219,15 @@ describe('a member that comes back', () => {
     expect(next(made)).toEqual({ committedEntries: [entry(1, 2, 'foo')], mustSync: false });
   });
 
+  it('votes for nobody else in the term in which it has voted', () => {
+    const { node } = newNode({ voters: [1, 2, 3], hardState: { term: 3, vote: id(2), commit: 0 } });
+    for (const from of [3, 2]) node.step(msg(from, 1, 'MsgVote', { term: 3 }));
+    expect(node.ready().messages).toEqual([
+      msg(1, 3, 'MsgVoteResp', { term: 3, reject: true }),
+      msg(1, 2, 'MsgVoteResp', { term: 3 }),
+    ]);
+  });
+
   it('does not start from what can not be', () => {
     const start = (options: MemberOptions) => () => newNode({ voters: [1], entries: [entry(1, 1)], ...options });
     expect(start({ hardState: { term: 1, vote: NONE, commit: 2 } })).toThrow(RaftInvariantError);

@@ -88,6 +88,36 @@ describe('with asyncStorageWrites', () => {
     expect(write!.responses).toEqual([msg(1, 2, 'MsgVoteResp', { term: 4 })]);
   });
 
+  it('an acknowledgement waits behind the write that it is about, though nothing more is to be written', () => {
+    const member = new Slow({ voters: [1, 2, 3] });
+    const repeated = append(2, 1, undefined, [entry(1, 1)]);
+    member.node.step(repeated);
+    member.write();
+    // The leader asks again before the disk has done it.
+    member.node.step(repeated);
+    expect(member.take()).toMatchObject([
+      {
+        to: APPEND_THREAD,
+        entries: [],
+        responses: [msg(1, 2, 'MsgAppResp', { term: 1, index: 1 }), { from: APPEND_THREAD }],
+      },
+    ]);
+  });
+
+  it('a commit index is written too, though nothing waits for it', () => {
+    const member = new Slow({
+      voters: [1, 2, 3],
+      entries: [entry(1, 1)],
+      hardState: { term: 1, vote: NONE, commit: 0 },
+    });
+    member.node.step(msg(2, 1, 'MsgHeartbeat', { term: 1, commit: 1 }));
+    const [answer, write, apply, ...more] = member.take();
+    expect(answer).toEqual(msg(1, 2, 'MsgHeartbeatResp', { term: 1 }));
+    expect(write).toEqual(message('MsgStorageAppend', { to: APPEND_THREAD, from: id(1), term: 1, commit: 1 }));
+    expect(apply).toMatchObject({ to: APPLY_THREAD, entries: [entry(1, 1)] });
+    expect(more).toEqual([]);
+  });
+
   it('term, vote and commit are left out if they did not change', () => {
     const member = new Slow({ voters: [1, 2, 3] });
     member.node.step(append(2, 1, undefined, [entry(1, 1)]));

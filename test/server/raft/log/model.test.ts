@@ -71,7 +71,7 @@ describe('RaftLog', () => {
           check(log, model, low, high, maxBytes);
         }
       }),
-      { numRuns: 1_500 },
+      { numRuns: 600 },
     );
   });
 });

@@ -197,6 +197,7 @@ export const MEMBER_MUTANTS: readonly Mutant[] = [
     rule: 'What a member promised itself counts before what its disk reports.',
     find: 'if (stored) steps.push(stored);',
     replace: 'if (stored) steps.unshift(stored);',
+    equivalent: 'both are stepped before the next Ready, and neither looks at what the other changes',
   },
   {
     name: 'append-term-unnamed',
