@@ -259,7 +259,7 @@ class Share {
         this.#mine.delete(partition);
         // Who was refused hears of the state that was the reason, unless it has come already, in the meantime. Who has
         // given up may have heard of it already, too.
-        const again = owned;
+        const again = this.#again.delete(partition) || owned;
         if (again && !this.#stop.signal.aborted) this.#act(this.#state);
       });
     this.#mine.set(partition, { stop, done });

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { LostError } from '../../recipes/errors.ts';
 import { Group } from '../../recipes/membership/group.ts';
@@ -6,6 +7,7 @@ import { AbortError, type Etcd, type Revision } from '../../src/index.ts';
 import { KV } from '../../src/protocol/generated/etcdserverpb.ts';
 import { describeOnEtcd } from '../support/fixtures.ts';
 import type { GrpcFaultProxy } from '../support/grpc-fault-proxy.ts';
+import { type ClientMessage, GrpcFaultProxy, type Verdict } from '../support/grpc-fault-proxy.ts';
 import { compactAll, DELETE, expectEmpty, keysOf, Program, stateOf, TXN, until } from './election-support.ts';
 
 const aborted = (signal: AbortSignal): Promise<void> =>
@@ -234,6 +236,35 @@ describeOnEtcd('partitions', (suite) => {
     await expect(claim.kv.put(`${name}-data`, 'stale')).rejects.toThrow(LostError);
     await worker.stop();
     expect(await keysOf(a.etcd, `${name}/`)).toEqual([]);
+  });
+
+  it('are claimed anew when a claim was on its way while an operator deleted the member’s key', async () => {
+    let release!: () => void;
+    const released = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    let held = 0;
+    const gate = async ({ call, payload }: ClientMessage): Promise<Verdict> => {
+      if (call.path === TXN && payload.includes('/claims/') && held++ === 0) await released;
+      return 'forward';
+    };
+    await using proxy = await GrpcFaultProxy.start({ target: suite.cluster.members[0]!.address, gate });
+    await using a = await Program.start(suite, { endpoint: proxy.address });
+    await using b = await Program.start(suite);
+    const name = newName();
+    const worker = new Worker(a, name, 'a', 1);
+    await until(() => held === 1);
+    const group = new Group(b.etcd, name);
+    const [member] = await group.members();
+    await b.etcd.delete(member!.key);
+    await until(async () => (await group.members()).length === 1);
+    // Time for the news that it is back, which comes before the refusal and not once more after it.
+    await sleep(200);
+    release();
+    await until(() => worker.working.size === 1);
+    expect(held).toBe(2);
+    await worker.stop();
+    await expectEmpty(b.etcd, `${name}/`);
   });
 
   it('are given up when the work fails, and the failure is told', async () => {
