@@ -6,7 +6,6 @@ import { type PartitionClaim, Partitions, type TakePartOptions } from '../../rec
 import { AbortError, type Etcd, type Revision } from '../../src/index.ts';
 import { KV } from '../../src/protocol/generated/etcdserverpb.ts';
 import { describeOnEtcd } from '../support/fixtures.ts';
-import type { GrpcFaultProxy } from '../support/grpc-fault-proxy.ts';
 import { type ClientMessage, GrpcFaultProxy, type Verdict } from '../support/grpc-fault-proxy.ts';
 import { compactAll, DELETE, expectEmpty, keysOf, Program, stateOf, TXN, until } from './election-support.ts';
 
