@@ -1,5 +1,10 @@
 /**
  * One run: a cluster under faults, with all checks on, then healed.
+ *
+ * Rooms: `world/` is time, chance, network and disk, each behind an interface that a whole server could be run on;
+ * `cluster/` the members; `faults/` what goes wrong; `oracle/` what must hold. Beside them: `options` what a seed
+ * stands for, `workload` the clients, `heal` the end of a run, `journal` its events, `shrink` and `report` what is made
+ * of a failing one, `broken` the faults that show that it bites.
  */
 import { Cluster } from './cluster/cluster.ts';
 import type { Member } from './cluster/member.ts';

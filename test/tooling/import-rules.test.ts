@@ -62,6 +62,10 @@ const imports: readonly [from: string, imported: string, broken: readonly string
   ['src/client/loop-a.ts', './loop-b.ts', ['no-cycles']],
   // A cycle is told once.
   ['src/client/loop-b.ts', './loop-a.ts', []],
+  ['test/loop-value-a.ts', './loop-value-b.ts', ['no-cycles-in-tests']],
+  ['test/loop-value-b.ts', './loop-value-a.ts', []],
+  ['test/loop-type-a.ts', './loop-type-b.ts', []],
+  ['test/loop-type-b.ts', './loop-type-a.ts', []],
   ['src/server/lease/a.ts', '@grpc/grpc-js', ['grpc-js-behind-the-transport']],
   ['src/client/l.ts', './gone.ts', ['everything-resolves']],
 ];
@@ -89,14 +93,23 @@ describe('import rules', () => {
       // A type where the name says so: rules have to see those too, except where types are free.
       const isOurs = imported.startsWith('.');
       const line = isOurs ? `import type { Thing } from '${imported}';` : `import * as thing from '${imported}';`;
+      const value = from.includes('-value-') ? `import '${imported}';\n` : '';
       await write(
         from,
-        `${line}\nexport type ${isOurs ? 'Again = Thing' : 'Other = typeof thing'};\nexport type Thing = 1;\n`,
+        `${value}${line}\nexport type ${isOurs ? 'Again = Thing' : 'Other = typeof thing'};\nexport type Thing = 1;\n`,
       );
     }
     await copyFile(path.join(root, 'package.json'), path.join(tree, 'package.json'));
     await write('tsconfig.json', JSON.stringify({ extends: '../../tsconfig.json' }));
-    const args = ['--config', path.join(root, '.dependency-cruiser.cjs'), '--output-type', 'json', 'src', 'recipes'];
+    const args = [
+      '--config',
+      path.join(root, '.dependency-cruiser.cjs'),
+      '--output-type',
+      'json',
+      'src',
+      'recipes',
+      'test',
+    ];
     const cli = path.join(root, 'node_modules', '.bin', 'depcruise');
     const { stdout } = await run(cli, args, { cwd: tree, maxBuffer: 64 * 1024 * 1024 });
     violations = (JSON.parse(stdout) as CruiseResult).summary.violations;

@@ -4,6 +4,17 @@
  * A crash ends a run and decides what is left of the unsynced writes; `start` begins the next one from what the disk
  * has. All that happens to a member is told to the oracle: after each call into the core, before each message leaves,
  * on each entry that is applied.
+ *
+ * What a program owes the core beyond what `Ready` says, each of which a run without it has shown:
+ *
+ * - It starts with a commit index not below its snapshot and its applied state, which may be durable before (`image`).
+ * - A snapshot that it received replaces the log, also when it starts again: old entries behind it are void (`image`).
+ * - While a received snapshot is not applied, changes of configuration from before it are not given to the core, which
+ *   has the snapshot's configuration already (`applier`).
+ * - A snapshot that it sends has the receiver in its configuration (`snapshots`).
+ * - With asynchronous writes, requests for votes wait until their term is durable (`async-loop`).
+ * - A change that does not fit, or brings back an id that was removed, is left out by everybody (`applier`).
+ * - A member that was removed is wiped only when all that remain have applied that (`faults/membership`).
  */
 import type { MemberId } from '../../../src/protocol/int64.ts';
 import {
