@@ -18,6 +18,8 @@ export class LogChecks {
   readonly #coverage: Coverage;
   /** By index: the terms of all entries that were ever there, each followed by the hash up to it. */
   readonly #seen: number[][] = [];
+  /** Bytes of the largest entry that was in any log. */
+  largestPayload = 0;
 
   constructor(committed: Committed, coverage: Coverage) {
     this.#committed = committed;
@@ -89,6 +91,7 @@ export class LogChecks {
         return `member ${member.ordinal} has entry ${entry.index} after ${log.lastIndex}`;
       });
       log.put(entry);
+      this.largestPayload = Math.max(this.largestPayload, payloadSize(entry));
       this.note(entry.index, entry.term, log.hashAt(entry.index) as number, member.ordinal);
       if (leads && entry.type !== 'EntryNormal') checkSingleChange(facts, raft, entry.index);
     }

@@ -100,7 +100,7 @@ export class Oracle {
   sending(member: Member, m: Message): void {
     const facts = this.#factsOf(member);
     this.#durability.sending(facts, m);
-    if (m.type === 'MsgApp') checkMessageQuotas(member, m);
+    if (m.type === 'MsgApp') checkMessageQuotas(member, m, this.#logs.largestPayload);
   }
 
   /** A message is about to be taken by a member. */

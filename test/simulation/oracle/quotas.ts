@@ -8,12 +8,11 @@ import { expect } from './violation.ts';
 
 type Raft = RawNode['raft'];
 
-/** An append is about to leave. */
-export function checkMessageQuotas(member: Member, m: Message): void {
+/** An append is about to leave. `largestPayload`: bytes of the largest entry that there is. */
+export function checkMessageQuotas(member: Member, m: Message, largestPayload: number): void {
   const { raft } = member.node;
   // Those of the options, not of the core: what is checked is whether it keeps them.
-  const { limits, maxPayloadBytes } = member.world.options;
-  const { maxSizePerMessage, maxInflightMessages, maxInflightBytes } = limits;
+  const { maxSizePerMessage, maxInflightMessages, maxInflightBytes } = member.world.options.limits;
   const fits = m.entries.length <= 1 || entriesSize(m.entries) <= maxSizePerMessage;
   expect(fits, 'S12 quotas', () => {
     return `member ${member.ordinal} sends ${entriesSize(m.entries)} bytes, ${maxSizePerMessage} are allowed`;
@@ -25,7 +24,7 @@ export function checkMessageQuotas(member: Member, m: Message): void {
     return `member ${member.ordinal} knows of entry ${match} at another, and is to send ${next}`;
   });
   // The append that passes the limit of bytes is still sent.
-  const largest = maxSizePerMessage + maxPayloadBytes;
+  const largest = maxSizePerMessage + largestPayload;
   expect(inflights.count <= maxInflightMessages && inflights.bytes < maxInflightBytes + largest, 'S12 quotas', () => {
     return `member ${member.ordinal} has ${inflights.count} appends of ${inflights.bytes} bytes in flight`;
   });
