@@ -44,6 +44,16 @@ const oneByOne = (options: Options): Options => ({
   },
 });
 
+/** Two voters that are to be one, and messages that don't arrive. */
+const pair = (options: Options): Options => ({
+  ...faults(options, 'membership', 'one-way', 'isolate', 'drop', 'compaction'),
+  founders: 2,
+  preVote: true,
+  checkQuorum: true,
+  stepDownOnRemoval: true,
+  network: { ...options.network, dropChance: 0.25 },
+});
+
 const BITES: readonly Bite[] = [
   {
     rule: 'a sync makes durable',
@@ -91,6 +101,20 @@ const BITES: readonly Bite[] = [
     breaks: broken.readsBeforeOwnCommit,
     found: ['S10 fresh reads'],
     seeds: 40,
+  },
+  {
+    rule: 'a leader that was removed reads through the one voter that is left',
+    breaks: broken.readsAfterRemoval,
+    found: ['S10 fresh reads'],
+    seeds: 40,
+    change: (options) => ({ ...pair(options), stepDownOnRemoval: false, checkQuorum: false, readShare: 0.5 }),
+  },
+  {
+    rule: 'who was removed tells those who ask for its vote what is committed',
+    breaks: broken.refusesInSilence,
+    found: ['liveness'],
+    seeds: 40,
+    change: pair,
   },
   {
     rule: 'an append fits what comes before it',

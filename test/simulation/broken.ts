@@ -46,11 +46,20 @@ export function acknowledgesBeforeDurable(member: Member): void {
 
 /** A leader answers reads without asking whether it still leads. */
 export function readsWithoutQuorum({ node }: Member): void {
-  const readIndex = node.readIndex.bind(node);
-  node.readIndex = (context) => {
-    const { raft } = node;
-    if (raft.role !== 'StateLeader' || !raft.committedInTerm) readIndex(context);
-    else raft.readStates.push({ index: raft.log.committed, context });
+  answersReadsAtOnce(node, () => true);
+}
+
+/** A leader that was removed takes itself for the one voter that is left. */
+export function readsAfterRemoval({ node }: Member): void {
+  answersReadsAtOnce(node, () => node.raft.tracker.isSingleton);
+}
+
+/** Who was removed does not say what is committed when it refuses a vote. */
+export function refusesInSilence({ node: { raft } }: Member): void {
+  const send = raft.send.bind(raft);
+  raft.send = (m) => {
+    const refuses = m.reject && (m.type === 'MsgVoteResp' || m.type === 'MsgPreVoteResp');
+    send(refuses ? { ...m, index: 0, logTerm: 0 } : m);
   };
 }
 
@@ -118,6 +127,15 @@ export function forgetsTerm({ node }: Member): void {
 /** No limit is kept. */
 export function ignoresLimits({ node: { raft } }: Member): void {
   Object.assign(raft.config, { maxSizePerMessage: NO_LIMIT, maxUncommittedSize: NO_LIMIT });
+}
+
+function answersReadsAtOnce(node: Member['node'], when: () => boolean): void {
+  const readIndex = node.readIndex.bind(node);
+  node.readIndex = (context) => {
+    const { raft } = node;
+    if (raft.role !== 'StateLeader' || !raft.committedInTerm || !when()) readIndex(context);
+    else raft.readStates.push({ index: raft.log.committed, context });
+  };
 }
 
 function beforeStep(node: Member['node'], action: (m: Message) => void): void {

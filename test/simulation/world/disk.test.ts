@@ -66,16 +66,19 @@ describe('SimDisk', () => {
     expect([...seen].sort()).toEqual(['', 'a1', 'a1 a2', 'a1 b1', 'a1 b1 a2', 'b1']);
   });
 
-  it('works on after a crash', () => {
+  it('works on after a crash, and what was underway before ends nothing now', () => {
     const { disk, image, run } = world();
     disk.sync(() => {});
+    run(50);
     disk.crash();
     disk.write('z');
     let ended = false;
     disk.sync(() => {
       ended = true;
     });
-    run();
+    run(149);
+    expect(image).toEqual([]);
+    run(150);
     expect(ended).toBe(true);
     expect(image).toEqual(['z']);
   });
