@@ -27,7 +27,7 @@ describe('the tarball', () => {
   });
 
   it('has the source of every compiled file, where its source map says', async () => {
-    const compiled = packed.files.filter((file) => file.endsWith('.js') || file.endsWith('.d.ts'));
+    const compiled = packed.files.filter((file) => file.startsWith('dist/') && /\.(js|d\.ts)$/.test(file));
     expect(compiled.length).toBeGreaterThan(100);
     for (const file of compiled) {
       const map = JSON.parse(await readFile(path.join(root, `${file}.map`), 'utf8')) as { sources: string[] };
