@@ -49,15 +49,19 @@ module.exports = {
       name: 'deterministic-core',
       comment: 'Raft and the state machine take clock, randomness, disk and network as parameters.',
       severity: 'error',
-      from: { path: '^src/server/(raft|mvcc|lease|auth)/' },
+      from: { path: '^src/server/(raft|mvcc|lease|auth|apply)/' },
       to: { dependencyTypes: CORE },
     },
     {
       name: 'deterministic-core-stays-inside',
       comment: 'The pure parts of the server import each other, wire types and support, and no part that does I/O.',
       severity: 'error',
-      from: { path: '^src/server/(raft|mvcc|lease|auth)/' },
-      to: { path: '^src/', pathNot: '^src/(protocol|support|server/(raft|mvcc|lease|auth))/' },
+      from: { path: '^src/server/(raft|mvcc|lease|auth|apply)/' },
+      to: {
+        path: '^src/',
+        pathNot:
+          '^src/(protocol/|support/|server/(raft/|mvcc/|lease/|auth/|apply/|refusals\\.ts|snapshot/backend-state\\.ts))',
+      },
     },
     {
       name: 'raft-imports-nothing',
