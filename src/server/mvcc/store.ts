@@ -16,6 +16,7 @@
  * @module
  */
 import { fromLatin1 } from '../../protocol/keys.ts';
+import { BACKEND_KEY_BYTES } from './backend-key.ts';
 import { AFTER_ALL_KEYS, type OrderedMap, orderedMap } from './ordered-map.ts';
 import { encodeRecord, encodeTombstone, type KeyString, KvRecord } from './record.ts';
 import type { KvRows } from './restore.ts';
@@ -50,6 +51,7 @@ const FIRST_REVISION = 1;
 export class KvStore {
   #index: OrderedMap<KvRecord> = orderedMap();
   #log: KvRecord[] = [];
+  #recordBytes = 0;
   #revision = FIRST_REVISION;
   #compactRevision = -1;
   #sweep: Sweep | undefined;
@@ -69,9 +71,10 @@ export class KvStore {
     const store = new KvStore(leases);
     store.#index = rows.index;
     store.#log = rows.log;
+    for (const record of rows.log) store.#recordBytes += rowBytes(record);
     store.#revision = Math.max(FIRST_REVISION, rows.log.at(-1)?.main ?? 0, compactRevision);
     store.#compactRevision = compactRevision;
-    if (compactRevision >= 0) store.#sweep = { revision: compactRevision, next: 0, kept: [] };
+    if (compactRevision >= 0) store.#sweep = { revision: compactRevision, next: 0, kept: [], freedBytes: 0 };
     rows.index.forEach(({ lease }, key) => {
       if (lease !== 0n) leases.attach(lease, key);
     });
@@ -91,6 +94,11 @@ export class KvStore {
   /** How many records there are, marks of deletes among them. */
   get recordCount(): number {
     return this.#log.length;
+  }
+
+  /** Size of all records as rows of etcd's backend, in bytes; it shrinks when a sweep has ended. */
+  get recordBytes(): number {
+    return this.#recordBytes;
   }
 
   /** How many keys the index knows: also those that are deleted, until a compaction has forgotten them. */
@@ -132,7 +140,10 @@ export class KvStore {
       range: (range, revision, limit, current) => this.#range(range, revision, limit, current),
       commit: (records) => {
         this.#revision += 1;
-        for (const record of records) this.#log.push(record);
+        for (const record of records) {
+          this.#log.push(record);
+          this.#recordBytes += rowBytes(record);
+        }
       },
     });
   }
@@ -146,7 +157,7 @@ export class KvStore {
     if (revision > this.#revision) return 'future';
     this.#compactRevision = revision;
     // A sweep that is underway starts again: what it has looked at may have to go now.
-    this.#sweep = { revision, next: 0, kept: [] };
+    this.#sweep = { revision, next: 0, kept: [], freedBytes: 0 };
     return undefined;
   }
 
@@ -165,11 +176,15 @@ export class KvStore {
       if (keptBy(record, sweep.revision)) {
         record.previous = undefined;
         sweep.kept.push(record);
-      } else if (record.until > sweep.revision) this.#forget(record);
+        continue;
+      }
+      sweep.freedBytes += rowBytes(record);
+      if (record.until > sweep.revision) this.#forget(record);
     }
     const rest = this.#log[sweep.next];
     if (rest && rest.main <= sweep.revision) return true;
     this.#log = [...sweep.kept, ...this.#log.slice(sweep.next)];
+    this.#recordBytes -= sweep.freedBytes;
     this.#sweep = undefined;
     return false;
   }
@@ -237,6 +252,12 @@ interface Sweep {
   /** Where in the log it goes on. */
   next: number;
   readonly kept: KvRecord[];
+  /** Size of those that go. */
+  freedBytes: number;
+}
+
+function rowBytes({ isTombstone, bytes }: KvRecord): number {
+  return BACKEND_KEY_BYTES + (isTombstone ? 1 : 0) + bytes.length;
 }
 
 /** Whether a compaction keeps a record that is not after it. */

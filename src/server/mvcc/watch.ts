@@ -25,6 +25,11 @@ export interface WatchSink {
    * @returns False if there is no room: they were not taken, and come again with {@link WatchHub.catchUp}.
    */
   offer(events: readonly KvRecord[], revision: number): boolean;
+  /**
+   * Whether it would take events. While it would not, it has no turn in {@link WatchHub.catchUp}: what it would have
+   * to read must not keep others from going on. Default: it would.
+   */
+  hasRoom?(): boolean;
   /** What it needs is compacted. It gets nothing more. */
   compacted(compactRevision: number): void;
 }
@@ -51,10 +56,12 @@ export interface Watcher {
 export interface CatchUpLimits {
   readonly watchers: number;
   readonly revisions: number;
+  /** Size of the records that are read, roughly: a revision is read whole. Default: any. */
+  readonly bytes?: number | undefined;
 }
 
-/** etcd's. */
-export const CATCH_UP_LIMITS: CatchUpLimits = { watchers: 512, revisions: 1000 };
+/** etcd's, and a limit to what a reader has to take in one go: 1000 revisions may be more than a gigabyte. */
+export const CATCH_UP_LIMITS: CatchUpLimits = { watchers: 512, revisions: 1000, bytes: 16 * 1024 * 1024 };
 
 class Entry implements Watcher {
   readonly range: KeyRange;
@@ -118,13 +125,13 @@ export class WatchHub {
   /**
    * Lets watchers that are behind read on.
    *
-   * @returns Whether some are behind still. Who has no room for events stays behind until there is.
+   * @returns Whether another step may help. Who has no room for events stays behind until there is.
    */
   catchUp(limits: CatchUpLimits = CATCH_UP_LIMITS): boolean {
     const chosen = this.#choose(limits.watchers);
     if (chosen.length === 0) return false;
     const from = Math.min(...chosen.map(({ nextRevision }) => nextRevision));
-    const { records, upTo } = this.#read(from, limits.revisions);
+    const { records, upTo } = this.#read(from, limits);
     const readers = new Matcher<Entry>();
     for (const entry of chosen) readers.add(entry);
     collect(readers, records);
@@ -147,15 +154,24 @@ export class WatchHub {
       if (entry.nextRevision < this.#store.compactRevision) {
         this.#behind.delete(entry);
         entry.sink.compacted(this.#store.compactRevision);
-      } else chosen.push(entry);
+      } else if (entry.sink.hasRoom?.() !== false) chosen.push(entry);
     }
     return chosen;
   }
 
-  /** Records from a revision on, of so many revisions at most, and the revision up to which they are all. */
-  #read(from: number, revisions: number): { readonly records: readonly KvRecord[]; readonly upTo: number } {
+  /** Records from a revision on, and the revision up to which they are all. */
+  #read(from: number, limits: CatchUpLimits): { readonly records: readonly KvRecord[]; readonly upTo: number } {
+    const { revisions, bytes: maxBytes = Number.POSITIVE_INFINITY } = limits;
     const upTo = Math.min(this.#store.revision, from + revisions - 1);
-    return { records: [...this.#store.history(from, upTo)], upTo };
+    const records: KvRecord[] = [];
+    let bytes = 0;
+    for (const record of this.#store.history(from, upTo)) {
+      const last = records.at(-1)?.main;
+      if (bytes >= maxBytes && last !== undefined && last !== record.main) return { records, upTo: last };
+      records.push(record);
+      bytes += record.bytes.length;
+    }
+    return { records, upTo };
   }
 
   #advance(entry: Entry, upTo: number): void {

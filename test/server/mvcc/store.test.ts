@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { KeyValue } from '../../../src/protocol/generated/mvccpb.ts';
+import { backendKey } from '../../../src/server/mvcc/backend-key.ts';
 import { hashKv } from '../../../src/server/mvcc/hash.ts';
 import { KvStore } from '../../../src/server/mvcc/store.ts';
 import { ALL, at, commit, lines, one, put } from './support.ts';
@@ -298,6 +299,9 @@ describe('whatever is done to a store', () => {
         }
         expect(hashKv(store, store.revision)).toBe(hashKv(twin, twin.revision));
         expect(lines(store.surviving())).toEqual(lines(twin.surviving()));
+        let bytes = 0;
+        for (const record of store.history(0, store.revision)) bytes += backendKey(record).length + record.bytes.length;
+        expect(store.recordBytes).toBe(bytes);
       }),
       { numRuns: 600, seed: 7 },
     );

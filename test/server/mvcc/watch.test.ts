@@ -49,6 +49,39 @@ describe('a hub of watchers', () => {
     expect(watcher.nextRevision).toBe(4);
   });
 
+  it('reads no more of the past in one step than a limit of bytes, but a whole revision at least', () => {
+    const { hub, write } = setUp();
+    for (let i = 0; i < 6; i += 1) {
+      write((txn) => {
+        put(txn, 'a', 'x'.repeat(100));
+        put(txn, 'b', 'x'.repeat(100));
+      });
+    }
+    const reader = new Reader();
+    hub.watch({ range: ALL, startRevision: 1, sink: reader });
+    while (hub.catchUp({ watchers: 9, revisions: 100, bytes: 1 }));
+    expect(reader.batches.map(({ events, revision }) => [revision, events.length])).toEqual(
+      [2, 3, 4, 5, 6, 7].map((revision) => [revision, 2]),
+    );
+    const other = new Reader();
+    hub.watch({ range: ALL, startRevision: 1, sink: other });
+    while (hub.catchUp({ watchers: 9, revisions: 100, bytes: 400 }));
+    expect(other.batches.map(({ revision }) => revision)).toEqual([3, 5, 7]);
+  });
+
+  it('passes over who has no room, so that others get on', () => {
+    const { hub, write } = setUp();
+    for (let i = 0; i < 50; i += 1) write((txn) => put(txn, 'a', String(i)));
+    const stuck = Object.assign(new Reader(), { hasRoom: () => false });
+    const reader = new Reader();
+    hub.watch({ range: ALL, startRevision: 2, sink: stuck });
+    hub.watch({ range: ALL, startRevision: 40, sink: reader });
+    for (let i = 0; i < 10; i += 1) hub.catchUp({ watchers: 9, revisions: 3 });
+    expect(reader.events).toHaveLength(12);
+    expect(hub.catchUp()).toBe(false);
+    expect(hub.counts).toEqual({ upToDate: 1, behind: 1 });
+  });
+
   it('tells of the past first, in steps, and a batch ends with a whole revision', () => {
     const { hub, write } = setUp();
     for (let i = 0; i < 10; i += 1) {
