@@ -87,6 +87,14 @@ export default tseslint.config(
   },
   // The default of the option that replaces it.
   { files: ['src/client/options.ts'], rules: { 'no-restricted-properties': ['error', wallClock, ...time] } },
+  // Where a server's time of day, and turns of the event loop, come from, unless it is told otherwise.
+  {
+    files: ['src/server/system.ts'],
+    rules: {
+      'no-restricted-properties': ['error', random, ...time],
+      'no-restricted-globals': ['error', ...timers.filter(({ name }) => name !== 'setImmediate')],
+    },
+  },
   // Who holds something, and since when, is told to people; nothing is decided by it.
   { files: ['recipes/names.ts'], rules: { 'no-restricted-syntax': 'off' } },
   // To leave a callback of grpc-js before calling into it again; no time passes.

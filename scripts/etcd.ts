@@ -11,13 +11,17 @@ import { access, cp, mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } fro
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { ETCD_VERSION } from '../src/server/version.ts';
 import { unpackFromDebian } from './etcd/debian.ts';
 import { withLock } from './etcd/lock.ts';
 
 const run = promisify(execFile);
 
 /** The release lines of etcd the project is tested against. */
-export type EtcdVersion = '3.4' | '3.5';
+export type EtcdRelease = '3.4' | '3.5';
+
+/** Those, and this project's own server, which takes the same command line. */
+export type EtcdVersion = EtcdRelease | 'bundled';
 
 /** The executables of one etcd release. */
 export interface EtcdBinaries {
@@ -30,10 +34,10 @@ export interface EtcdBinaries {
 }
 
 /** The Debian release whose packages hold each version. */
-const DEBIAN_SUITES: Readonly<Record<EtcdVersion, string>> = { '3.4': 'bookworm', '3.5': 'trixie' };
+const DEBIAN_SUITES: Readonly<Record<EtcdRelease, string>> = { '3.4': 'bookworm', '3.5': 'trixie' };
 
-/** Every version that {@link ensureEtcd} knows. */
-export const etcdVersions: readonly EtcdVersion[] = ['3.4', '3.5'];
+/** Every release that {@link ensureEtcd} fetches. */
+export const etcdVersions: readonly EtcdRelease[] = ['3.4', '3.5'];
 
 const CACHE = path.join(import.meta.dirname, '..', '.cache', 'etcd');
 const PROGRAMS = ['etcd', 'etcdctl', 'etcdutl'];
@@ -47,12 +51,16 @@ export class EtcdUnavailableError extends Error {
   override name = 'EtcdUnavailableError';
 }
 
+/** Runs the sources as they are: a test must not run yesterday's build. */
+const BUNDLED = path.join(import.meta.dirname, 'etcd', 'bundled');
+
 /**
- * The executables of `version`, fetched when they are not there yet.
+ * The executables of `version`, fetched when they are not there yet. Our own server comes with etcd 3.5's tools.
  *
  * @throws {@link EtcdUnavailableError} when no source has it; never a wrong version, never a half of it.
  */
 export async function ensureEtcd(version: EtcdVersion): Promise<EtcdBinaries> {
+  if (version === 'bundled') return { ...(await ensureEtcd('3.5')), etcd: BUNDLED, version: ETCD_VERSION };
   const folder = path.join(CACHE, version);
   const cached = await readCached(folder);
   if (cached) return cached;
@@ -83,7 +91,7 @@ export async function ensureEtcd(version: EtcdVersion): Promise<EtcdBinaries> {
   });
 }
 
-async function fillCache(folder: string, version: EtcdVersion): Promise<EtcdBinaries> {
+async function fillCache(folder: string, version: EtcdRelease): Promise<EtcdBinaries> {
   // Beside the final place, since a rename is atomic only within one file system.
   const work = await mkdtemp(path.join(CACHE, `.${version}-`));
   try {
@@ -125,7 +133,7 @@ async function installedCandidates(): Promise<{ from: string; bin: string }[]> {
 }
 
 /** Checks that `bin` holds etcd and etcdctl of `version`. */
-async function inspect(bin: string, version: EtcdVersion): Promise<EtcdBinaries> {
+async function inspect(bin: string, version: EtcdRelease): Promise<EtcdBinaries> {
   for (const name of ['etcd', 'etcdctl']) {
     if (!(await isExecutable(path.join(bin, name)))) throw new Error(`${path.join(bin, name)} is not an executable`);
   }

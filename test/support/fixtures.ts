@@ -4,8 +4,11 @@ import { afterAll, beforeAll, describe } from 'vitest';
 import { type EtcdVersion, ensureEtcd } from '../../scripts/etcd.ts';
 import { EtcdCluster, type EtcdClusterOptions } from './etcd-cluster.ts';
 
-/** Every etcd release line that suites run against. */
+/** Every etcd release line that the project supports. */
 export const versions = ['3.4', '3.5'] as const satisfies readonly EtcdVersion[];
+
+/** What suites run against: all {@link versions}, or what `ETCDKIT_VERSIONS` says, such as `3.5,bundled`. */
+const chosen: readonly EtcdVersion[] = process.env.ETCDKIT_VERSIONS?.split(',').map(versionNamed) ?? versions;
 
 /** Starting a cluster retries on its own; this is only the last resort. */
 const START_TIMEOUT_MS = 90_000;
@@ -24,19 +27,24 @@ export interface EtcdSuite {
 export interface EtcdSuiteOptions extends Omit<EtcdClusterOptions, 'version' | 'members'> {
   /** Cluster sizes to run on, each a suite of its own. Default: one member. */
   members?: 1 | 3 | readonly (1 | 3)[];
-  /** Default: all {@link versions}. */
+  /** Only those of what suites run against; the bundled server counts as a 3.5. Default: all. */
   versions?: readonly EtcdVersion[];
 }
 
 /** Why a version can't be had. In CI that is an error at once: a suite that was skipped there has tested nothing. */
 const unavailable = new Map<EtcdVersion, string>();
-for (const version of versions) {
+for (const version of new Set([...versions, ...chosen])) {
   try {
     await ensureEtcd(version);
   } catch (error) {
     if (process.env.CI) throw error;
     unavailable.set(version, (error as Error).message);
   }
+}
+
+function versionNamed(name: string): EtcdVersion {
+  if (name === 'bundled' || name === '3.4' || name === '3.5') return name;
+  throw new Error(`ETCDKIT_VERSIONS: there is no version "${name}"`);
 }
 
 /** A key prefix that nothing else has used. */
@@ -49,9 +57,10 @@ export function uniquePrefix(): string {
  * skipped with the reason on the console; in CI importing this module fails instead.
  */
 export function describeOnEtcd(name: string, define: (suite: EtcdSuite) => void, options: EtcdSuiteOptions = {}): void {
-  const { members = 1, versions: wanted = versions, ...clusterOptions } = options;
+  const { members = 1, versions: suited = versions, ...clusterOptions } = options;
   const sizes = typeof members === 'number' ? [members] : members;
-  for (const version of wanted) {
+  for (const version of chosen) {
+    if (!suited.includes(version === 'bundled' ? '3.5' : version)) continue;
     const reason = unavailable.get(version);
     if (reason !== undefined) console.warn(`skipping "${name}": ${reason}`);
     for (const size of sizes) {

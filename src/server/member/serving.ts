@@ -91,6 +91,10 @@ export interface ServingMember {
   changeMembers(change: MemberChange, signal?: AbortSignal): Promise<readonly BackendMember[]>;
   /** Hands leadership over, and waits until it is. */
   moveLeader(to: bigint, signal?: AbortSignal): Promise<void>;
+  /** Waits until what compactions have left behind so far is gone. Without it nobody waits for that. */
+  swept?(signal?: AbortSignal): Promise<void>;
+  /** Watches that are behind can read on now: one was made, or its reader has room again. Without it they do in a while. */
+  wakeWatches?(): void;
   /** Gives back what compactions have freed. */
   defragment(): Promise<void>;
   /** An image of the state as of now. */

@@ -1,0 +1,110 @@
+/**
+ * TLS of a port: certificates that may change on disk, and which clients are let in.
+ *
+ * The files are read again for each handshake, as etcd does, so a certificate that was renewed is in use from the next
+ * connection on, whether or not the client names a server. A handshake whose files can't be read fails; the connections
+ * there are go on.
+ *
+ * @module
+ */
+import { readFile } from 'node:fs/promises';
+import type { Socket } from 'node:net';
+import tls, { type SecureVersion, type TLSSocket } from 'node:tls';
+
+/** PEM text itself, or where to read it, again for each handshake. */
+export type PemSource = string | Uint8Array | { readonly path: string };
+
+/** Certificates of a port, and of its clients. */
+export interface PortTlsOptions {
+  readonly cert: PemSource;
+  readonly key: PemSource;
+  /** The authorities of client certificates. With it every client must have one. */
+  readonly clientCa?: PemSource | undefined;
+  /** Revoked client certificates. */
+  readonly clientCrl?: PemSource | undefined;
+  /** Common names, of which a client's certificate must have one. Default: any. */
+  readonly allowedCommonNames?: readonly string[] | undefined;
+  /** Hosts or addresses, of which a client's certificate must name one. Default: any. */
+  readonly allowedHostnames?: readonly string[] | undefined;
+  /** Default: TLS 1.2. */
+  readonly minVersion?: SecureVersion | undefined;
+  readonly maxVersion?: SecureVersion | undefined;
+  /** As OpenSSL names them. Default: those of Node.js. */
+  readonly ciphers?: string | undefined;
+}
+
+/** Makes TLS connections of clear ones. */
+export class TlsAcceptor {
+  readonly #options: PortTlsOptions;
+  readonly #server: tls.Server;
+  #texts: readonly (string | undefined)[] = [];
+
+  private constructor(options: PortTlsOptions, handshakeMs: number, accepted: (socket: TLSSocket) => void) {
+    this.#options = options;
+    const mutual = options.clientCa !== undefined;
+    this.#server = tls.createServer({
+      ALPNProtocols: ['h2', 'http/1.1'],
+      requestCert: mutual,
+      rejectUnauthorized: mutual,
+      handshakeTimeout: handshakeMs,
+    });
+    this.#server.on('secureConnection', (socket: TLSSocket) => {
+      if (this.#maySpeak(socket)) accepted(socket);
+      else socket.destroy();
+    });
+    this.#server.on('tlsClientError', (_error, socket) => socket.destroy());
+  }
+
+  /** @throws Error when the certificates can't be read or used. */
+  static async create(
+    options: PortTlsOptions,
+    handshakeMs: number,
+    accepted: (socket: TLSSocket) => void,
+  ): Promise<TlsAcceptor> {
+    const acceptor = new TlsAcceptor(options, handshakeMs, accepted);
+    await acceptor.#reload();
+    return acceptor;
+  }
+
+  /** Shakes hands on a connection. Never rejects: one that fails is closed. */
+  async accept(socket: Socket): Promise<void> {
+    try {
+      await this.#reload();
+    } catch {
+      socket.destroy();
+      return;
+    }
+    if (!socket.destroyed) this.#server.emit('connection', socket);
+  }
+
+  async #reload(): Promise<void> {
+    const { cert, key, clientCa, clientCrl, minVersion = 'TLSv1.2', maxVersion, ciphers } = this.#options;
+    const texts = await Promise.all([cert, key, clientCa, clientCrl].map(readPem));
+    if (texts.every((text, i) => text === this.#texts[i]) && this.#texts.length > 0) return;
+    const [certText, keyText, caText, crlText] = texts;
+    this.#server.setSecureContext({
+      cert: certText,
+      key: keyText,
+      minVersion,
+      ...(caText === undefined ? {} : { ca: caText }),
+      ...(crlText === undefined ? {} : { crl: crlText }),
+      ...(maxVersion === undefined ? {} : { maxVersion }),
+      ...(ciphers === undefined ? {} : { ciphers }),
+    });
+    this.#texts = texts;
+  }
+
+  #maySpeak(socket: TLSSocket): boolean {
+    const { allowedCommonNames: names = [], allowedHostnames: hosts = [] } = this.#options;
+    if (names.length === 0 && hosts.length === 0) return true;
+    if (!socket.authorized) return false;
+    const certificate = socket.getPeerCertificate();
+    if (names.length > 0 && !names.includes(certificate.subject.CN as string)) return false;
+    return hosts.length === 0 || hosts.some((host) => tls.checkServerIdentity(host, certificate) === undefined);
+  }
+}
+
+async function readPem(source: PemSource | undefined): Promise<string | undefined> {
+  if (source === undefined || typeof source === 'string') return source;
+  return source instanceof Uint8Array ? Buffer.from(source).toString('utf8') : readFile(source.path, 'utf8');
+}

@@ -1,0 +1,102 @@
+/**
+ * A member's data directory, laid out as etcd's: `member/wal` the log, `member/snap/db` the last image.
+ *
+ * Reading changes nothing in it. What is damaged, or not ours, is an error that names the file and why, never what is
+ * in it; an operator who gets one still has all that was there.
+ *
+ * @module
+ */
+import { viewAsBuffer } from '../../protocol/keys.ts';
+import type { KvStore, LeaseBook } from '../mvcc/store.ts';
+import { type LoadedState, readBackendState, readStore } from '../snapshot/backend-reader.ts';
+import { BoltFile } from '../snapshot/bolt/reader.ts';
+import type { BoltImage } from '../snapshot/bolt/writer.ts';
+import type { Disk } from '../storage/disk.ts';
+
+/** Why a data directory can't be used. */
+export class DataDirError extends Error {
+  override name = 'DataDirError';
+  /** The file or directory that is to blame. */
+  readonly file: string;
+
+  constructor(file: string, reason: string, options?: ErrorOptions) {
+    super(`data directory: ${reason} (${file})`, options);
+    this.file = file;
+  }
+}
+
+/** Where things are in a data directory. */
+export interface DataDirPaths {
+  readonly wal: string;
+  readonly snap: string;
+  readonly image: string;
+}
+
+/** Where things are below `root`. The log may be elsewhere. */
+export function dataDirPaths(root: string, wal = `${root}/member/wal`): DataDirPaths {
+  const snap = `${root}/member/snap`;
+  return { wal, snap, image: `${snap}/db` };
+}
+
+/** An image that is open. */
+export interface OpenImage {
+  readonly state: LoadedState;
+  /**
+   * Reads the keys.
+   *
+   * @param leases hears which of them hang on which lease.
+   * @throws {@link DataDirError}
+   */
+  readonly readKeys: (leases: LeaseBook) => Promise<KvStore>;
+  readonly close: () => Promise<void>;
+}
+
+/**
+ * Opens the image, if there is one, and reads all of it but the keys.
+ *
+ * @throws {@link DataDirError}
+ */
+export async function openImage(disk: Disk, paths: DataDirPaths): Promise<OpenImage | undefined> {
+  const names = await disk.list(paths.snap);
+  if (!names?.includes('db')) return undefined;
+  const file = await disk.open(paths.image);
+  const refuse = (cause: unknown): never => {
+    throw new DataDirError(paths.image, cause instanceof Error ? cause.message : 'it can not be read', { cause });
+  };
+  try {
+    const read = async (at: number, size: number) => viewAsBuffer(await file.read(at, size));
+    const bolt = await BoltFile.open({ sizeBytes: await file.size(), read });
+    const state = await readBackendState(bolt);
+    return { state, readKeys: (leases) => readStore(bolt, leases).catch(refuse), close: () => file.close() };
+  } catch (cause) {
+    await file.close();
+    return refuse(cause);
+  }
+}
+
+/** Writes an image in place of the one that is there: durably, and wholly or not at all. */
+export async function saveImage(disk: Disk, paths: DataDirPaths, image: BoltImage): Promise<void> {
+  const temporary = `${paths.image}.tmp`;
+  await disk.makeDirectory(paths.snap);
+  const file = await disk.open(temporary, { mode: 'create' });
+  try {
+    let at = 0;
+    for await (const chunk of image.chunks) {
+      await file.write(at, chunk);
+      at += chunk.length;
+    }
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await disk.rename(temporary, paths.image);
+  await disk.syncDirectory(paths.snap);
+  // The directory itself may be as new as the image.
+  await disk.syncDirectory(parentOf(paths.snap));
+}
+
+/** The directory that something is in. */
+export function parentOf(path: string): string {
+  const slash = path.lastIndexOf('/');
+  return slash < 0 ? '.' : slash === 0 ? '/' : path.slice(0, slash);
+}

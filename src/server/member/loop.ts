@@ -1,0 +1,259 @@
+/**
+ * The loop around the consensus core: what it wants written, sent and applied is done here.
+ *
+ * Invariants:
+ *
+ * - Durable before visible: an entry is applied, and a promise to other members leaves, only once the journal has said
+ *   that what they rest on is durable; with one member too. Storage work is answered in the order in which it was asked
+ *   for, also where the journal has nothing to wait for: an answer speaks for everything before it.
+ * - Work is gathered in turns. A turn runs in a microtask after the first wish for one, so that what comes in one go
+ *   shares one look at the core, one write and one sync.
+ * - Entries are applied in order. After {@link APPLY_SLICE} of them the event loop gets its chance, so that no backlog
+ *   keeps timers and sockets waiting.
+ * - Whatever throws in here, or fails to be written, ends the member for good: nothing is tried again.
+ *
+ * @module
+ */
+import type { Entry, MemoryStorage, Message, RawNode, ReadState, Ready, SoftState } from '../raft/index.ts';
+import type { WalSnapshot } from '../wal/index.ts';
+import type { Journal } from './journal.ts';
+import type { Peers } from './peers.ts';
+
+/** How many entries are applied before others get their turn. */
+export const APPLY_SLICE = 512;
+
+/** What is done around the loop's work. */
+export interface LoopTasks {
+  /** A turn begins: gives the core what has gathered. */
+  gather(): void;
+  /** A turn is over. */
+  settled(): void;
+  /** Applies an entry. */
+  apply(entry: Entry): void;
+  /** Some entries were applied. */
+  applied(): void;
+  /** Leader or role changed. */
+  softState(state: SoftState): void;
+  readStates(states: readonly ReadState[]): void;
+  /** A write took so long, in ms. */
+  written(ms: number): void;
+  /** The loop has ended, and why. */
+  failed(error: unknown): void;
+}
+
+export interface LoopOptions {
+  readonly node: RawNode;
+  readonly storage: MemoryStorage;
+  readonly journal: Journal;
+  readonly peers: Peers;
+  /** Lets the event loop do something else. */
+  readonly pause: () => Promise<void>;
+  /** Monotonic time in ms. */
+  readonly now: () => number;
+  readonly tasks: LoopTasks;
+}
+
+/** Storage work that is underway. */
+interface Append {
+  readonly work: Message;
+  readonly hardState: Ready['hardState'];
+  /** Requests for votes of the same `Ready`: see there. */
+  readonly votes: readonly Message[];
+  readonly begunAt: number;
+  done: boolean;
+}
+
+/** See the head of this file. */
+export class Loop {
+  readonly #options: LoopOptions;
+  /** Oldest first. */
+  readonly #appends: Append[] = [];
+  /** Oldest first; of the first one, entries before `#applyAt` are applied. */
+  readonly #applies: Message[] = [];
+  #applyAt = 0;
+  /** Entries that may be applied before the next pause. */
+  #budget = APPLY_SLICE;
+  #pausing = false;
+  #scheduled = false;
+  #inTurn = false;
+  #ended = false;
+  readonly #run = (): void => {
+    this.#scheduled = false;
+    this.#guarded(this.#turn);
+  };
+
+  constructor(options: LoopOptions) {
+    this.#options = options;
+  }
+
+  /** Whether something is being written. */
+  get appending(): boolean {
+    return this.#appends.length > 0;
+  }
+
+  /** Asks for a turn. */
+  wake(): void {
+    if (this.#scheduled || this.#ended) return;
+    this.#scheduled = true;
+    queueMicrotask(this.#run);
+  }
+
+  /** Does something with the core, then what follows from it. */
+  with(action: (node: RawNode) => void): void {
+    if (this.#ended) return;
+    this.#guarded(() => action(this.#options.node));
+    this.wake();
+  }
+
+  /**
+   * Writes that there is a snapshot, of what is applied. That it was committed is in the journal by then: the commit
+   * index was given to it with the wish to apply, and goes along with the next write that is synced.
+   */
+  async record(snapshot: WalSnapshot): Promise<void> {
+    const done = this.#options.journal.append({ snapshot });
+    await done?.catch((error: unknown) => {
+      this.#fail(error);
+      throw error;
+    });
+  }
+
+  /** Ends it; what is underway is not answered any more. */
+  end(): void {
+    this.#ended = true;
+  }
+
+  #guarded(action: () => void): void {
+    if (this.#ended) return;
+    try {
+      action();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #fail(error: unknown): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#options.tasks.failed(error);
+  }
+
+  readonly #turn = (): void => {
+    // Work that is done at once asks for a turn within a turn.
+    if (this.#inTurn) return;
+    this.#inTurn = true;
+    try {
+      const { node, tasks } = this.#options;
+      tasks.gather();
+      while (!this.#ended && node.hasReady()) this.#handle(node.ready());
+      if (!this.#ended) tasks.settled();
+    } finally {
+      this.#inTurn = false;
+    }
+  };
+
+  #handle(ready: Ready): void {
+    const { tasks, peers } = this.#options;
+    if (ready.softState) tasks.softState(ready.softState);
+    if (ready.readStates.length > 0) tasks.readStates(ready.readStates);
+    let work: Message | undefined;
+    let apply: Message | undefined;
+    let votes: Message[] = [];
+    const out: Message[] = [];
+    for (const m of ready.messages) {
+      if (m.type === 'MsgStorageAppend') work = m;
+      else if (m.type === 'MsgStorageApply') apply = m;
+      else if (m.type === 'MsgVote') votes.push(m);
+      else out.push(m);
+    }
+    if (votes.length > 0 && work === undefined) {
+      out.push(...votes);
+      votes = [];
+    }
+    if (out.length > 0) peers.send(out);
+    if (work) this.#append(work, ready.hardState, votes);
+    if (apply) {
+      this.#applies.push(apply);
+      this.#applySome();
+    }
+  }
+
+  #append(work: Message, hardState: Ready['hardState'], votes: readonly Message[]): void {
+    const { journal, now } = this.#options;
+    if (work.snapshot) throw new Error('a snapshot from another member came, and there is nobody to take its image');
+    const append: Append = { work, hardState, votes, begunAt: now(), done: false };
+    this.#appends.push(append);
+    const done = journal.append({ entries: work.entries, hardState });
+    if (done === undefined) this.#written(append);
+    else
+      done.then(
+        () => this.#guarded(() => this.#written(append)),
+        (error: unknown) => this.#fail(error),
+      );
+  }
+
+  #written(append: Append): void {
+    append.done = true;
+    if (append.work.entries.length > 0) this.#options.tasks.written(this.#options.now() - append.begunAt);
+    let first = this.#appends[0];
+    while (first?.done) {
+      this.#appends.shift();
+      this.#answer(first);
+      first = this.#appends[0];
+    }
+    this.#turn();
+  }
+
+  #answer({ work, hardState, votes }: Append): void {
+    const { storage } = this.#options;
+    if (hardState) storage.setHardState(hardState);
+    storage.append(work.entries);
+    this.#release(work.responses, votes);
+  }
+
+  /** Steps what is for this member, and sends the others. */
+  #release(responses: readonly Message[], more: readonly Message[] = []): void {
+    const { node, peers } = this.#options;
+    const out = [...more];
+    for (const m of responses) {
+      if (m.to === node.id) node.step(m);
+      else out.push(m);
+    }
+    if (out.length > 0) peers.send(out);
+  }
+
+  #applySome(): void {
+    if (this.#pausing) return;
+    const { tasks } = this.#options;
+    let work = this.#applies[0];
+    while (work !== undefined && !this.#ended) {
+      for (; this.#applyAt < work.entries.length; this.#applyAt += 1) {
+        if (this.#budget === 0) {
+          tasks.applied();
+          this.#pause();
+          return;
+        }
+        this.#budget -= 1;
+        tasks.apply(work.entries[this.#applyAt] as Entry);
+        if (this.#ended) return;
+      }
+      this.#applies.shift();
+      this.#applyAt = 0;
+      this.#release(work.responses);
+      work = this.#applies[0];
+    }
+    if (!this.#ended) tasks.applied();
+  }
+
+  #pause(): void {
+    this.#pausing = true;
+    const resume = (): void => {
+      this.#pausing = false;
+      this.#budget = APPLY_SLICE;
+      this.#guarded(() => {
+        this.#applySome();
+        this.#turn();
+      });
+    };
+    this.#options.pause().then(resume, (error: unknown) => this.#fail(error));
+  }
+}

@@ -1,0 +1,84 @@
+/**
+ * What gRPC says in HTTP/2 headers: what a request must have, deadlines, and statuses.
+ *
+ * Source: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md; the texts are those of etcd 3.5.
+ *
+ * @module
+ */
+import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http2';
+import { GrpcCode } from '../../protocol/status.ts';
+import type { MethodTable } from './call.ts';
+
+const CONTENT_TYPE = 'application/grpc';
+
+/** Milliseconds in each unit of `grpc-timeout`. */
+const UNIT_MS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1_000, m: 1, u: 1e-3, n: 1e-6 };
+
+/** Whether a request says that it is gRPC: `application/grpc`, with a subtype or parameters or without. */
+export function isGrpc(headers: IncomingHttpHeaders): boolean {
+  const type = headers['content-type'];
+  if (type === undefined || !type.startsWith(CONTENT_TYPE)) return false;
+  const next = type[CONTENT_TYPE.length];
+  return next === undefined || next === '+' || next === ';';
+}
+
+/** How long the client waits, in ms; undefined: for ever. NaN when it is not to be understood. */
+export function timeoutMs(headers: IncomingHttpHeaders): number | undefined {
+  const text = headers['grpc-timeout'];
+  if (text === undefined) return undefined;
+  const match = typeof text === 'string' ? /^(\d{1,8})([HMSmun])$/.exec(text) : null;
+  return match === null ? Number.NaN : Number(match[1]) * (UNIT_MS[match[2] as string] as number);
+}
+
+/** `grpc-message` is percent-encoded UTF-8. */
+function encodeMessage(text: string): string {
+  return text.replace(/[^ !-$&-~]+/gu, (part) => {
+    // By way of bytes, since half of a surrogate pair makes encodeURIComponent throw.
+    const hex = Buffer.from(part, 'utf8').toString('hex').toUpperCase();
+    return hex.replace(/../g, '%$&');
+  });
+}
+
+/** The trailers of a call. Success has an empty message, as etcd's has. */
+export function statusTrailers(code: GrpcCode, text: string): OutgoingHttpHeaders {
+  return { 'grpc-status': code, 'grpc-message': encodeMessage(text) };
+}
+
+/** Headers that are the whole answer. */
+export function statusHeaders(code: GrpcCode, text: string, httpStatus = 200): OutgoingHttpHeaders {
+  return { ':status': httpStatus, 'content-type': CONTENT_TYPE, ...statusTrailers(code, text) };
+}
+
+/** What is wrong with a request before anybody looks at its method; undefined if nothing is. */
+export function badRequest(headers: IncomingHttpHeaders): OutgoingHttpHeaders | undefined {
+  if (headers[':method'] !== 'POST') {
+    const text = `Received a HEADERS frame with :method ${quote(headers[':method'])} which should be POST`;
+    return statusHeaders(GrpcCode.INTERNAL, text, 405);
+  }
+  if (!isGrpc(headers)) {
+    const text = `invalid gRPC request content-type ${quote(headers['content-type'])}`;
+    return statusHeaders(GrpcCode.INVALID_ARGUMENT, text, 415);
+  }
+  const encoding = headers['grpc-encoding'];
+  if (encoding !== undefined && encoding !== 'identity' && encoding !== 'gzip') {
+    const text = `grpc: Decompressor is not installed for grpc-encoding ${quote(encoding)}`;
+    return statusHeaders(GrpcCode.UNIMPLEMENTED, text);
+  }
+  if (Number.isNaN(timeoutMs(headers))) {
+    return statusHeaders(GrpcCode.INTERNAL, `malformed grpc-timeout: ${quote(headers['grpc-timeout'])}`, 400);
+  }
+  return undefined;
+}
+
+/** The answer to a path that no method has. */
+export function unknownMethod(path: string, methods: MethodTable): OutgoingHttpHeaders {
+  const [, service, method] = /^\/(.+)\/([^/]*)$/.exec(path) ?? [];
+  if (service === undefined) return statusHeaders(GrpcCode.UNIMPLEMENTED, `malformed method name: ${quote(path)}`);
+  const known = [...methods.keys()].some((each) => each.startsWith(`/${service}/`));
+  const text = known ? `unknown method ${method} for service ${service}` : `unknown service ${service}`;
+  return statusHeaders(GrpcCode.UNIMPLEMENTED, text);
+}
+
+function quote(text: unknown): string {
+  return JSON.stringify(typeof text === 'string' ? text : '');
+}

@@ -1,0 +1,11 @@
+/**
+ * The release of etcd that this server says it is: clients and tools choose by it what they may ask for.
+ *
+ * @module
+ */
+
+/** As in Status and at /version. */
+export const ETCD_VERSION = '3.5.30';
+
+/** The version of a cluster whose members are all like this. */
+export const CLUSTER_VERSION = '3.5.0';

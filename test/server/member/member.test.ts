@@ -1,0 +1,39 @@
+import { describe, expect, it } from 'vitest';
+import { MemoryDisk } from '../../../src/server/storage/memory-disk.ts';
+import { VirtualClock } from '../../support/virtual-clock.ts';
+import { CLIENT_URL, NAME, PEER_URL, put, startMember, valueAt } from './support.ts';
+
+describe('a member', () => {
+  it('in memory is ready without any time passing, and says who it is', async () => {
+    const clock = new VirtualClock();
+    const startedAt = clock.now();
+    await using member = await startMember(clock);
+    expect(clock.now()).toBe(startedAt);
+    expect(member.position.leader).toBe(member.id);
+    expect(member.state.members.list()).toEqual([
+      { id: member.id, name: NAME, peerUrls: [PEER_URL], clientUrls: [CLIENT_URL], isLearner: false },
+    ]);
+    // The leader has decided on it by itself.
+    await put(member, 'a', '1');
+    expect(member.state.members.clusterVersion).toBe('3.5.0');
+    expect(valueAt(member, 'a')).toBe('1');
+  });
+
+  it('has after a restart what it had, under the same ids', async () => {
+    const disk = new MemoryDisk();
+    const clock = new VirtualClock();
+    const first = await startMember(clock, disk);
+    await put(first, 'a', '1');
+    const { result, revision } = await put(first, 'a', '2');
+    expect(result).toMatchObject({ type: 'put' });
+    expect(revision).toBe(3);
+    const { id, clusterId } = first;
+    await first.stop();
+    disk.crash('none');
+    await using second = await startMember(clock, disk);
+    expect([second.id, second.clusterId]).toEqual([id, clusterId]);
+    await second.linearize();
+    expect(valueAt(second, 'a')).toBe('2');
+    expect(second.state.store.revision).toBe(3);
+  });
+});
