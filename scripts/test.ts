@@ -18,6 +18,7 @@ const etcd: Step = { name: 'real etcd', command: ['tsx', 'scripts/etcd.ts'] };
 const consensus: readonly Step[] = [
   { name: 'simulation, 2,000 seeds', command: ['tsx', 'scripts/simulate.ts', '--seeds', '2000', '--seed', '1'] },
   { name: 'mutants, a sample', command: ['tsx', 'scripts/mutants.ts', '--every', '19'] },
+  { name: 'seeds on two versions of Node.js', command: ['tsx', 'scripts/digests.ts'] },
   { name: 'traces of etcd', command: ['tsx', 'scripts/traces.ts', 'test/server/raft/testdata'] },
 ];
 
