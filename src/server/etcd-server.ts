@@ -113,6 +113,7 @@ export class EtcdServer implements AsyncDisposable {
     return this.#stopping;
   }
 
+  /** {@link stop}. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop();
   }

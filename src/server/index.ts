@@ -3,6 +3,10 @@
  *
  * @module
  */
-export { EtcdServer } from './etcd-server.ts';
+export type { JwtAlgorithm, JwtOptions } from './auth-io/jwt-tokens.ts';
+export { EtcdServer, type StopOptions } from './etcd-server.ts';
 export type { LogFields, LogLevel, ServerLog } from './log.ts';
+export { DataDirError } from './member/data-dir.ts';
+export { MemberRemovedError } from './member/member.ts';
 export type { AutoCompaction, EtcdServerOptions, ServerAddress, ServerTls } from './options.ts';
+export { WalError, type WalErrorCode } from './wal/errors.ts';

@@ -8,16 +8,21 @@
  */
 
 /** From the least to the most pressing. `panic` is never used here; etcd's flag has it. */
-export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'panic', 'fatal'] as const;
+export const LOG_LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error', 'panic', 'fatal'];
 
-export type LogLevel = (typeof LOG_LEVELS)[number];
+/** How pressing a line is. */
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'panic' | 'fatal';
 
 /** What a line says besides its message. */
 export type LogFields = Readonly<Record<string, unknown>>;
 
 /** Where lines go. Must not throw. */
 export interface ServerLog {
-  /** @param caller The source file that speaks, below `src/server/`. */
+  /**
+   * Takes a line.
+   *
+   * @param caller The source file that speaks, below `src/server/`.
+   */
   write(level: LogLevel, caller: string, message: string, fields?: LogFields): void;
 }
 

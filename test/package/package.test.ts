@@ -63,6 +63,25 @@ describe('installed into an empty project', () => {
     expect(await project.node('proto.js')).toBe('true\n');
   });
 
+  it('runs the bundled server', async () => {
+    const program = `import { Etcd } from 'etcdkit';
+      import { EtcdServer } from 'etcdkit/server';
+      const server = await EtcdServer.start();
+      const etcd = new Etcd({ endpoints: server.endpoint });
+      await etcd.put('greeting', 'hello');
+      console.log((await etcd.get('greeting')).value);
+      await etcd.close();
+      await server.stop();`;
+    await project.write('server.js', program);
+    expect(await project.node('server.js')).toBe('hello\n');
+  });
+
+  it("has an executable, and a stand-in for etcd's", async () => {
+    const executable = path.join(project.folder, 'node_modules', '.bin', 'etcdkit');
+    expect(await project.node(executable, '--version')).toMatch(/^etcdkit \d+\.\d+\.\d+\n$/);
+    expect(await project.run('node_modules/etcdkit/bin/etcd', '--version')).toMatch(/^etcd Version: \d+\.\d+\.\d+\n/);
+  });
+
   it('has no other entry points', async () => {
     await project.write('deep.js', "await import('etcdkit/dist/src/client/etcd.js');");
     await expect(project.node('deep.js')).rejects.toThrow('ERR_PACKAGE_PATH_NOT_EXPORTED');

@@ -53,10 +53,15 @@ export class Project implements AsyncDisposable {
   }
 
   /** Runs node and returns what it prints. @throws with what it wrote to stderr when it fails, or does not end. */
-  async node(...args: string[]): Promise<string> {
+  node(...args: string[]): Promise<string> {
+    return this.run(process.execPath, ...args);
+  }
+
+  /** Runs a program as {@link node} does. */
+  async run(program: string, ...args: string[]): Promise<string> {
     // Settings of the test runner are not for the program.
     const env = { ...process.env, NODE_OPTIONS: '' };
-    const { stdout } = await run(process.execPath, args, { cwd: this.folder, timeout: 30_000, env });
+    const { stdout } = await run(program, args, { cwd: this.folder, timeout: 30_000, env });
     return stdout;
   }
 

@@ -20,6 +20,7 @@ import type { AppliedLogin, TokenProvider } from '../auth/tokens.ts';
 /** How tokens may be signed. `none` is not among them. */
 export type JwtAlgorithm = `${'RS' | 'PS' | 'HS'}${256 | 384 | 512}` | 'ES256' | 'ES384' | 'ES512' | 'EdDSA';
 
+/** Keys, and how long a token lives. */
 export interface JwtOptions {
   readonly algorithm: JwtAlgorithm;
   /** PKCS#8 as PEM, or the secret of an `HS…` algorithm. Without it tokens are only checked. */

@@ -8,6 +8,7 @@
  *
  * @module
  */
+/// <reference path="./fs-native-extensions.d.ts" />
 import { constants } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import extensions from 'fs-native-extensions';

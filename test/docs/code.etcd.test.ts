@@ -1,11 +1,11 @@
-/** The code in the README compiles, runs, ends by itself, and prints what the text says. */
+/** The code in the documents compiles, runs, ends by itself, and prints what the text says. */
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { describeOnEtcd } from '../support/fixtures.ts';
 import { codeBlocks, Programs } from './code-blocks.ts';
 
-const blocks = await codeBlocks('README.md');
+const blocks = [...(await codeBlocks('README.md')), ...(await codeBlocks('docs/server.md'))];
 
-/** What each program prints, in the order of the file. */
+/** What each program prints, in the order of the files. */
 const printed = [
   /^hello \d+n\ngreeting hello\n$/,
   /^42 Ada\n$/,
@@ -13,10 +13,12 @@ const printed = [
   /^lost: revoked\n$/,
   /^17\n$/,
   /^unavailable no\n$/,
+  /^hello\n$/,
+  /^http:\/\/127\.0\.0\.1:\d+\n$/,
 ];
 
 describeOnEtcd(
-  'the code in the README',
+  'the code in the documents',
   (suite) => {
     let programs: Programs;
     beforeAll(async () => {
