@@ -21,8 +21,7 @@ import { parseArgs } from 'node:util';
 import { EtcdCluster } from '../test/support/etcd-cluster.ts';
 import { type ClientName, makeClient } from './clients/client.ts';
 import { type Row, rows } from './rows.ts';
-
-type Result = Record<string, number>;
+import { type Result, takeTurns } from './turns.ts';
 
 const importPath = fileURLToPath(new URL('./import.js', import.meta.url));
 const workerPath = fileURLToPath(new URL('./worker.ts', import.meta.url));
@@ -75,40 +74,6 @@ async function writeEvents(endpoint: string, count: number): Promise<void> {
   await writer.close();
 }
 
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? (sorted[middle] ?? 0) : ((sorted[middle - 1] ?? 0) + (sorted[middle] ?? 0)) / 2;
-}
-
-/** Runs one row and prints its line. */
-async function run(row: Row, endpoint: string, rounds: number): Promise<void> {
-  const ratios: number[] = [];
-  const ours: Result[] = [];
-  const theirs: Result[] = [];
-  for (let round = 0; round < rounds; round++) {
-    // Who goes first changes, so that neither always has the warmer machine.
-    const order = round % 2 === 0 ? [row.ours, row.peer] : [row.peer, row.ours];
-    const results = new Map<ClientName, Result>();
-    for (const client of order) results.set(client, await measure(client, endpoint, row));
-    const [us, them] = [results.get(row.ours) as Result, results.get(row.peer) as Result];
-    ours.push(us);
-    theirs.push(them);
-    ratios.push((us[row.figure] ?? 0) / (them[row.figure] ?? 1));
-  }
-  const ratio = median(ratios);
-  const met = row.atLeast === undefined ? ratio <= (row.atMost ?? Infinity) : ratio >= row.atLeast;
-  const target = row.atLeast === undefined ? `<= ${row.atMost}` : `>= ${row.atLeast}`;
-  const shown = (results: Result[]): string =>
-    Object.keys(results[0] ?? {})
-      .map((figure) => `${figure} ${median(results.map((result) => result[figure] ?? 0)).toPrecision(4)}`)
-      .join(', ');
-  process.stdout.write(
-    `${met ? 'met   ' : 'MISSED'} ${row.name}: ${row.figure} ratio ${ratio.toFixed(2)} (target ${target})\n`,
-  );
-  process.stdout.write(`         ${row.ours}: ${shown(ours)}\n         ${row.peer}: ${shown(theirs)}\n`);
-}
-
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
     options: { rounds: { type: 'string', default: '5' } },
@@ -119,7 +84,10 @@ async function main(): Promise<void> {
   await using cluster = await EtcdCluster.start({ version: '3.5', members: 1 });
   const endpoint = (cluster.endpoints[0] ?? '').replace(/^https?:\/\//, '');
   const wanted = positionals.join(' ');
-  for (const row of rows) if (row.name.includes(wanted)) await run(row, endpoint, Number(values.rounds));
+  for (const row of rows) {
+    if (row.name.includes(wanted))
+      await takeTurns(row, Number(values.rounds), (client) => measure(client, endpoint, row));
+  }
 }
 
 await main();

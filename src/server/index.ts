@@ -9,4 +9,5 @@ export type { LogFields, LogLevel, ServerLog } from './log.ts';
 export { DataDirError } from './member/data-dir.ts';
 export { MemberRemovedError } from './member/member.ts';
 export type { AutoCompaction, EtcdServerOptions, ServerAddress, ServerTls } from './options.ts';
+export { type RestoredSnapshot, type RestoreSnapshotOptions, restoreSnapshot } from './restore-snapshot.ts';
 export { WalError, type WalErrorCode } from './wal/errors.ts';

@@ -82,6 +82,8 @@ export interface EtcdServerOptions {
   readonly snapshotCount?: number | undefined;
   /** Log entries that are kept behind a snapshot. Default: 5000. */
   readonly snapshotCatchUpEntries?: number | undefined;
+  /** Length at which a file of the log is closed, in bytes. Default: 64,000,000. */
+  readonly walSegmentBytes?: number | undefined;
   /** Default: nothing is compacted but by request. */
   readonly autoCompaction?: AutoCompaction | undefined;
   /** Whether what is left of a lease's time is written down now and then. Default: false. */

@@ -54,7 +54,10 @@ export async function startMember(
     clientUrls,
     initialCluster: [{ name, peerUrls }],
     clusterToken: options.clusterToken,
-    storage: dataDir === undefined ? undefined : { disk, dataDir, walDir: options.walDir },
+    storage:
+      dataDir === undefined
+        ? undefined
+        : { disk, dataDir, walDir: options.walDir, segmentBytes: options.walSegmentBytes },
     clock: options.clock ?? systemClock,
     timeOfDayMs: (options.timeOfDay ?? timeOfDay)(),
     random: options.random ?? randomBelow,

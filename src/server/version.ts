@@ -6,6 +6,3 @@
 
 /** As in Status and at /version. */
 export const ETCD_VERSION = '3.5.30';
-
-/** The version of a cluster whose members are all like this. */
-export const CLUSTER_VERSION = '3.5.0';

@@ -6,6 +6,14 @@
 
 import type { Clock } from './clock.ts';
 
+/** What a wait can be called off by, like a signal and lighter: an `AbortSignal` costs more than many a call. */
+export interface Cancellation {
+  /** Whether it is called off. */
+  readonly aborted: boolean;
+  /** As the function of this name, once it is sure that `aborted` is false. */
+  onAbort(callback: () => void): () => void;
+}
+
 /**
  * What waits for each signal. A signal that a program's calls share gets one listener from
  * us, however many calls there are: Node warns of a leak from the eleventh on.
@@ -40,12 +48,13 @@ class Waiting {
  * Calls `callback` when the signal fires (at once when it has); it must not throw. Returns
  * what takes it off again.
  */
-export function onAbort(signal: AbortSignal | undefined, callback: () => void): () => void {
+export function onAbort(signal: AbortSignal | Cancellation | undefined, callback: () => void): () => void {
   if (signal === undefined) return noop;
   if (signal.aborted) {
     callback();
     return noop;
   }
+  if ('onAbort' in signal) return signal.onAbort(callback);
   let callbacks = waiting.get(signal);
   if (callbacks === undefined) {
     callbacks = new Waiting(signal);

@@ -1,6 +1,6 @@
 /** The code in the documents compiles, runs, ends by itself, and prints what the text says. */
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { describeOnEtcd } from '../support/fixtures.ts';
+import { describeOnRealEtcd } from '../support/fixtures.ts';
 import { codeBlocks, Programs } from './code-blocks.ts';
 
 const blocks = [...(await codeBlocks('README.md')), ...(await codeBlocks('docs/server.md'))];
@@ -17,7 +17,7 @@ const printed = [
   /^http:\/\/127\.0\.0\.1:\d+\n$/,
 ];
 
-describeOnEtcd(
+describeOnRealEtcd(
   'the code in the documents',
   (suite) => {
     let programs: Programs;

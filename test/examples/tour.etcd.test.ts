@@ -4,7 +4,7 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { expect, it } from 'vitest';
 import { Etcd } from '../../src/index.ts';
-import { describeOnEtcd } from '../support/fixtures.ts';
+import { describeOnRealEtcd } from '../support/fixtures.ts';
 
 const run = promisify(execFile);
 const root = path.join(import.meta.dirname, '..', '..');
@@ -30,7 +30,7 @@ function expectAll(output: string): void {
   expect(output).toContain('What next');
 }
 
-describeOnEtcd('the tour', (suite) => {
+describeOnRealEtcd('the tour', (suite) => {
   it('runs on a cluster that is there, and leaves nothing behind', async () => {
     expectAll(await tour('--endpoints', suite.cluster.endpoints.join(',')));
     await using etcd = new Etcd({ endpoints: suite.cluster.endpoints });

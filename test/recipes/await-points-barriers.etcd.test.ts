@@ -6,7 +6,7 @@ import { DoubleBarrier } from '../../recipes/double-barrier.ts';
 import { LostError } from '../../recipes/errors.ts';
 import { Latch } from '../../recipes/latch.ts';
 import type { Revision } from '../../src/index.ts';
-import { describeOnEtcd } from '../support/fixtures.ts';
+import { describeOnRealEtcd } from '../support/fixtures.ts';
 import { giveUp, unknownAfter } from './await-point-endings.ts';
 import { holdsAtEveryPoint, type KeyEvent, type Stage } from './await-points.ts';
 import { expectFenced } from './fenced-history.ts';
@@ -23,7 +23,7 @@ const TEMPTING_MS = 200;
 
 const nothingYet = async (): Promise<Scene> => ({ happened: false });
 
-describeOnEtcd('The barrier at every await point', (suite) => {
+describeOnRealEtcd('The barrier at every await point', (suite) => {
   holdsAtEveryPoint(
     suite,
     { points: 4 },
@@ -117,7 +117,7 @@ describeOnEtcd('The barrier at every await point', (suite) => {
   );
 });
 
-describeOnEtcd('The double barrier at every await point', (suite) => {
+describeOnRealEtcd('The double barrier at every await point', (suite) => {
   interface Both {
     /** Who has begun to do what. */
     readonly said: Set<string>;
@@ -207,7 +207,7 @@ describeOnEtcd('The double barrier at every await point', (suite) => {
   }
 });
 
-describeOnEtcd('The latch at every await point', (suite) => {
+describeOnRealEtcd('The latch at every await point', (suite) => {
   const deleteLatch = ({ rival, name }: Stage) => new Latch(rival.session, name).delete();
 
   holdsAtEveryPoint<void, { counted: number }>(

@@ -1,7 +1,7 @@
 /** The cron, struck by every fault at every await point: no tick is run twice, and none is lost without a word. */
 import { expect } from 'vitest';
 import { Cron, type CronRecord } from '../../recipes/cron/cron.ts';
-import { describeOnEtcd } from '../support/fixtures.ts';
+import { describeOnRealEtcd } from '../support/fixtures.ts';
 import { holdsAtEveryPoint, type KeyEvent, type Stage } from './await-points.ts';
 import { ManualWall, MINUTE, NOON, noting } from './cron-bed.ts';
 import { until } from './lock-bed.ts';
@@ -64,7 +64,7 @@ function once(events: readonly KeyEvent[], { name }: Stage): void {
   }
 }
 
-describeOnEtcd('The cron at every await point', (suite) => {
+describeOnRealEtcd('The cron at every await point', (suite) => {
   holdsAtEveryPoint(
     suite,
     { points: 11 },

@@ -6,7 +6,7 @@ import type { Leadership } from '../../recipes/election/leadership.ts';
 import { type ElectionState, ElectionView } from '../../recipes/election/view.ts';
 import { LostError } from '../../recipes/errors.ts';
 import { AbortError, EtcdError } from '../../src/index.ts';
-import { describeOnEtcd } from '../support/fixtures.ts';
+import { describeOnRealEtcd } from '../support/fixtures.ts';
 import { type Ending, type Fault, holdsAtEveryPoint, type KeyEvent, type Stage } from './await-points.ts';
 import { expectGrowingTerms, expectObserved, reignsOf } from './election-history.ts';
 import { expectFenced } from './fenced-history.ts';
@@ -48,7 +48,7 @@ async function leadOnce({ rival, name, over }: Stage, value: string): Promise<vo
   }
 }
 
-describeOnEtcd('The election at every await point', (suite) => {
+describeOnRealEtcd('The election at every await point', (suite) => {
   holdsAtEveryPoint(
     suite,
     { points: 5 },

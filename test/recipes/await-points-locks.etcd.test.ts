@@ -8,7 +8,7 @@ import { RWMutex } from '../../recipes/rwmutex.ts';
 import { Semaphore } from '../../recipes/semaphore.ts';
 import { Session } from '../../recipes/session.ts';
 import { EtcdError } from '../../src/index.ts';
-import { describeOnEtcd } from '../support/fixtures.ts';
+import { describeOnRealEtcd } from '../support/fixtures.ts';
 import { type AnyEnding, HARMLESS } from './await-point-endings.ts';
 import { holdsAtEveryPoint, type KeyEvent, type Scenario, type Stage } from './await-points.ts';
 import { expectFenced, type FencedKeys, mutexKeys, permitKeys, rwKeys } from './fenced-history.ts';
@@ -60,7 +60,7 @@ interface LockScenario<Lock> {
   readonly mayStay?: Scenario['mayStay'];
 }
 
-describeOnEtcd('Session at every await point', (suite) => {
+describeOnRealEtcd('Session at every await point', (suite) => {
   holdsAtEveryPoint<void, void>(
     suite,
     { points: 4 },
@@ -100,7 +100,7 @@ describeOnEtcd('Session at every await point', (suite) => {
   );
 });
 
-describeOnEtcd('Locks at every await point', (suite) => {
+describeOnRealEtcd('Locks at every await point', (suite) => {
   function lockHolds<Lock extends Held>(scenario: LockScenario<Lock>): void {
     const { points, guard, acquire, blocker, use = writeAndRelease, history = fencedBy(mutexKeys), mayStay } = scenario;
     holdsAtEveryPoint<void, Held | undefined>(

@@ -7,12 +7,12 @@ import type { Member } from '../../recipes/membership/member.ts';
 import { Membership } from '../../recipes/membership/membership.ts';
 import { type PartitionClaim, Partitions } from '../../recipes/membership/partitions.ts';
 import type { Session } from '../../recipes/session.ts';
-import { describeOnEtcd } from '../support/fixtures.ts';
+import { describeOnRealEtcd } from '../support/fixtures.ts';
 import { giveUp, unknownAfter } from './await-point-endings.ts';
 import { holdsAtEveryPoint, type KeyEvent, type Stage } from './await-points.ts';
 import { fired, outcome, until, untilEmpty } from './lock-bed.ts';
 
-describeOnEtcd('Counter and ids at every await point', (suite) => {
+describeOnRealEtcd('Counter and ids at every await point', (suite) => {
   const mayStay = (key: string): boolean => key === 'value';
 
   holdsAtEveryPoint<void, { sum: bigint; added: bigint }>(
@@ -112,7 +112,7 @@ function expectNothingTakenBack(events: readonly KeyEvent[], { prefix }: Stage):
   expect(last.size).toBeGreaterThan(0);
 }
 
-describeOnEtcd('Members at every await point', (suite) => {
+describeOnRealEtcd('Members at every await point', (suite) => {
   const nobodyLeft = async ({ rival, name, prefix }: Stage): Promise<void> => {
     await untilEmpty(rival.etcd, `${prefix}members/`);
     expect(await new Group(rival.etcd, name).members()).toEqual([]);
@@ -252,7 +252,7 @@ function expectOneOwnerAtATime(events: readonly KeyEvent[], { name }: Stage): vo
   expect(writes).toBeGreaterThan(0);
 }
 
-describeOnEtcd('Partitions at every await point', (suite) => {
+describeOnRealEtcd('Partitions at every await point', (suite) => {
   const mayStay = (key: string): boolean => key.startsWith('-data/');
   const nothingLeft = ({ rival, prefix }: Stage): Promise<void> => untilEmpty(rival.etcd, prefix);
 

@@ -6,7 +6,7 @@ import { Queue } from '../../recipes/queue/queue.ts';
 import type { Job } from '../../recipes/queue/work/job.ts';
 import { WorkQueue } from '../../recipes/queue/work/work-queue.ts';
 import type { Session } from '../../recipes/session.ts';
-import { describeOnEtcd } from '../support/fixtures.ts';
+import { describeOnRealEtcd } from '../support/fixtures.ts';
 import { type AnyEnding, giveUp, unknownAfter } from './await-point-endings.ts';
 import { type Ending, holdsAtEveryPoint, type KeyEvent, type Stage } from './await-points.ts';
 import { until } from './lock-bed.ts';
@@ -86,7 +86,7 @@ async function expectLeft(ending: AnyEnding, { rival, prefix }: Stage, folder: s
   await until(async () => (await rival.etcd.count({ prefix: prefix + folder })) === 0);
 }
 
-describeOnEtcd('The queues at every await point', (suite) => {
+describeOnRealEtcd('The queues at every await point', (suite) => {
   for (const kind of KINDS) {
     holdsAtEveryPoint<void, { readonly put: string[]; readonly taken: string[] }>(
       suite,
@@ -229,7 +229,7 @@ function jobOf(claim: string): string {
   return claim.slice(claim.lastIndexOf('/') + 1);
 }
 
-describeOnEtcd('The work queue at every await point', (suite) => {
+describeOnRealEtcd('The work queue at every await point', (suite) => {
   holdsAtEveryPoint(
     suite,
     { points: 2 },

@@ -5,7 +5,7 @@ import { UnknownOutcomeError } from '../../recipes/errors.ts';
 import type { Held } from '../../recipes/held.ts';
 import { type Isolation, type StmResult, stm } from '../../recipes/stm/stm.ts';
 import { EtcdError } from '../../src/index.ts';
-import { describeOnEtcd } from '../support/fixtures.ts';
+import { describeOnRealEtcd } from '../support/fixtures.ts';
 import { type Ending, holdsAtEveryPoint, type KeyEvent, type Stage } from './await-points.ts';
 
 const LEVELS = ['serializable-snapshot', 'serializable', 'repeatable-reads', 'read-committed'] as const;
@@ -63,7 +63,7 @@ function exact(isolation: Isolation, events: readonly KeyEvent[], { name }: Stag
   }
 }
 
-describeOnEtcd('The STM at every await point', (suite) => {
+describeOnRealEtcd('The STM at every await point', (suite) => {
   // Markers hang on a lease that runs out by itself.
   const mayStay = (key: string): boolean => key.startsWith('markers/');
 

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { participantKey } from '../../recipes/names.ts';
 import type { Etcd, Revision } from '../../src/index.ts';
-import { describeOnEtcd } from '../support/fixtures.ts';
+import { describeOnRealEtcd } from '../support/fixtures.ts';
 import { FAULTS, type Fault, type Scenario, type Stage, strikeEveryPoint } from './await-points.ts';
 import { expectFenced } from './fenced-history.ts';
 import { fired } from './lock-bed.ts';
@@ -87,7 +87,7 @@ function scenario(mistake: Mistake): Scenario {
   };
 }
 
-describeOnEtcd('The fault bed bites', (suite) => {
+describeOnRealEtcd('The fault bed bites', (suite) => {
   const struck = async (mistake: Mistake, faults: readonly Fault[] = FAULTS): Promise<string> => {
     const report = await strikeEveryPoint(suite, scenario(mistake), { faults, runMs: 3_000 });
     expect(report.struck).toBe(report.points.length * faults.length);

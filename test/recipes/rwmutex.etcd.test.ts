@@ -34,14 +34,14 @@ describeOnEtcd('RWMutex', (suite) => {
     const counted = countCalls(proxy);
     const readers = [await mutex.acquireRead(), await mutex.acquireRead(), await mutex.acquireRead()];
     expect(counted()).toEqual({ [TXN]: 3 });
-    await expect(mutex.acquireWrite({ timeoutMs: 50 })).rejects.toBeInstanceOf(WaitTimeoutError);
+    await expect(mutex.acquireWrite({ timeoutMs: 250 })).rejects.toBeInstanceOf(WaitTimeoutError);
     for (const reader of readers) await reader.release();
     const writing = countCalls(proxy);
     const writer = await mutex.acquireWrite();
     expect(writing()).toEqual({ [TXN]: 1 });
     expect(writer.token).toBeGreaterThan(readers[2]?.token ?? 0n);
-    await expect(mutex.acquireRead({ timeoutMs: 50 })).rejects.toBeInstanceOf(WaitTimeoutError);
-    await expect(mutex.acquireWrite({ timeoutMs: 50 })).rejects.toBeInstanceOf(WaitTimeoutError);
+    await expect(mutex.acquireRead({ timeoutMs: 250 })).rejects.toBeInstanceOf(WaitTimeoutError);
+    await expect(mutex.acquireWrite({ timeoutMs: 250 })).rejects.toBeInstanceOf(WaitTimeoutError);
     const releasing = countCalls(proxy);
     await writer.release();
     expect(releasing()).toEqual({ [DELETE]: 1 });

@@ -7,14 +7,14 @@ import { expect, it } from 'vitest';
 import { WorkQueue } from '../../recipes/queue/work/work-queue.ts';
 import { Session } from '../../recipes/session.ts';
 import { Etcd } from '../../src/index.ts';
-import { describeOnEtcd } from '../support/fixtures.ts';
+import { describeOnRealEtcd } from '../support/fixtures.ts';
 import { expectProcessExits } from '../support/leaks.ts';
 import { tieProcess } from '../support/lifeline.ts';
 import { newName, outcome, Party, until } from './queue-bed.ts';
 
 const CHILD = path.join(import.meta.dirname, 'children', 'work-queue-worker.ts');
 
-describeOnEtcd('a work queue under fire', (suite) => {
+describeOnRealEtcd('a work queue under fire', (suite) => {
   it('loses none of 2000 jobs and does none twice, while its workers are killed at random', async () => {
     await using boss = await Party.join(suite);
     const name = newName();
@@ -80,7 +80,7 @@ describeOnEtcd('a work queue under fire', (suite) => {
   }, 60_000);
 });
 
-describeOnEtcd(
+describeOnRealEtcd(
   'a work queue whose workers are processes',
   (suite) => {
     it('gives the job of a process that was killed to another when its session has run out', async () => {

@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline';
 import tls from 'node:tls';
 import { describe, expect, it, vi } from 'vitest';
 import { EtcdCluster, EtcdctlError } from '../support/etcd-cluster.ts';
-import { describeOnEtcd } from '../support/fixtures.ts';
+import { describeOnRealEtcd } from '../support/fixtures.ts';
 
 // A member whose first announcement to its cluster is lost in an election repeats it only after more than 5 s.
 vi.setConfig({ testTimeout: 30_000 });
@@ -21,12 +21,13 @@ function isRunning(pid: number): boolean {
   }
 }
 
-describeOnEtcd('one member', (suite) => {
+describeOnRealEtcd('one member', (suite) => {
   it('runs etcdctl of its own version', async () => {
     const key = `${suite.prefix()}a`;
     await suite.cluster.etcdctl(['put', key, '1']);
     expect(await suite.cluster.etcdctl(['get', key])).toBe(`${key}\n1\n`);
-    expect(await suite.cluster.etcdctl(['version'])).toContain(`etcdctl version: ${suite.version}.`);
+    const release = suite.version === 'bundled' ? '3.5' : suite.version;
+    expect(await suite.cluster.etcdctl(['version'])).toContain(`etcdctl version: ${release}.`);
     expect((await suite.cluster.members[0]?.status())?.version).toBe(suite.cluster.binaries.version);
   });
 
@@ -63,7 +64,7 @@ describeOnEtcd('one member', (suite) => {
   });
 });
 
-describeOnEtcd(
+describeOnRealEtcd(
   'three members',
   (suite) => {
     it('names the leader, elects another when it is killed, and takes it back', async () => {
@@ -120,6 +121,21 @@ describe('disposal', () => {
   }, 20_000);
 });
 
+describe('a crash', () => {
+  it('is an end that nobody asked for', async () => {
+    await using cluster = await EtcdCluster.start({ version: '3.5' });
+    const [member] = cluster.members;
+    await member!.terminate();
+    await member!.restart();
+    await member!.kill();
+    expect(member!.crash).toBeUndefined();
+    await member!.spawn();
+    process.kill(member!.pid, 'SIGABRT');
+    await expect.poll(() => member!.running).toBe(false);
+    expect(member!.crash).toMatch(/^(SIGABRT|2)$/);
+  });
+});
+
 describe('start', () => {
   it('shows the log of a member that does not come up', async () => {
     const start = EtcdCluster.start({ version: '3.5', flags: ['--no-such-flag'] });
@@ -127,7 +143,7 @@ describe('start', () => {
   });
 });
 
-describeOnEtcd(
+describeOnRealEtcd(
   'server certificate',
   (suite) => {
     it('serves TLS to clients that know the CA', async () => {
@@ -140,7 +156,7 @@ describeOnEtcd(
   { tls: 'server' },
 );
 
-describeOnEtcd(
+describeOnRealEtcd(
   'certificates on both sides',
   (suite) => {
     /** What becomes of a handshake with these credentials; a refusal of TLS 1.3 comes only after it. */
@@ -151,9 +167,14 @@ describeOnEtcd(
         const ca = suite.cluster.tls?.ca;
         const socket = tls.connect({ host, port: Number(port), ca, ALPNProtocols: ['h2'], ...credentials });
         socket.setTimeout(3_000, () => socket.destroy(new Error('nothing came')));
-        socket.once('data', () => socket.destroy());
+        // How a client begins with HTTP/2 (RFC 9113, 3.4), so that the server has something to answer.
+        socket.once('secureConnect', () => socket.write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0'));
+        socket.once('data', () => {
+          resolve('accepted');
+          socket.destroy();
+        });
         socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
-        socket.once('close', () => resolve('accepted'));
+        socket.once('close', () => resolve('closed'));
       });
     }
 
@@ -164,7 +185,9 @@ describeOnEtcd(
       expect(await handshake({ cert: own.cert, key: own.key })).toBe('accepted');
       expect(await handshake({})).toMatch(/ALERT|ECONNRESET/);
       const expired = await own.authority.expired();
-      expect(await handshake({ cert: expired.cert, key: expired.key })).toMatch(/ALERT|ECONNRESET/);
+      // Node.js closes a connection whose certificate it refuses, without an alert.
+      const refused = suite.version === 'bundled' ? /closed|ECONNRESET/ : /ALERT|ECONNRESET/;
+      expect(await handshake({ cert: expired.cert, key: expired.key })).toMatch(refused);
     });
 
     it('takes the common name for the user once authentication is on', async () => {
@@ -179,13 +202,14 @@ describeOnEtcd(
       await cluster.etcdctl(['put', key, '1'], asRoot);
       await expect(cluster.etcdctl(['put', key, '2'])).rejects.toThrow(/permission denied|user name/);
       await cluster.waitHealthy(5_000);
-      await cluster.leader();
+      // It says who leads to those alone who have logged in, as etcd 3.5.30 does.
+      if (suite.version !== 'bundled') await cluster.leader();
     });
   },
   { tls: 'mutual' },
 );
 
-describeOnEtcd(
+describeOnRealEtcd(
   'JWT',
   (suite) => {
     it('hands out signed tokens', async () => {

@@ -3,7 +3,7 @@ import net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { FaultProxy } from '../support/fault-proxy.ts';
-import { describeOnEtcd } from '../support/fixtures.ts';
+import { describeOnRealEtcd } from '../support/fixtures.ts';
 
 /** A connection that remembers what came and how it ended. */
 class Probe {
@@ -200,7 +200,7 @@ describe('FaultProxy before an echo server', () => {
   });
 });
 
-describeOnEtcd('FaultProxy before etcd', (suite) => {
+describeOnRealEtcd('FaultProxy before etcd', (suite) => {
   it('carries etcdctl, and keeps a reply from it that etcd has given', async () => {
     await using proxy = await FaultProxy.start({ target: suite.cluster.members[0]?.address ?? '' });
     const through = { endpoints: [`http://${proxy.address}`] };

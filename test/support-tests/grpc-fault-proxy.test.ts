@@ -1,7 +1,7 @@
 import http2 from 'node:http2';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { describeOnEtcd, type EtcdSuite } from '../support/fixtures.ts';
+import { describeOnRealEtcd, type EtcdSuite } from '../support/fixtures.ts';
 import { type FaultRule, GrpcFaultProxy } from '../support/grpc-fault-proxy.ts';
 import { connect, fields, RawCall } from './h2-client.ts';
 
@@ -11,7 +11,7 @@ const WATCH = '/etcdserverpb.Watch/Watch';
 const KEEP_ALIVE = '/etcdserverpb.Lease/LeaseKeepAlive';
 const { NGHTTP2_CANCEL, NGHTTP2_INTERNAL_ERROR, NGHTTP2_REFUSED_STREAM } = http2.constants;
 
-describeOnEtcd('GrpcFaultProxy', (suite) => {
+describeOnRealEtcd('GrpcFaultProxy', (suite) => {
   let proxy: GrpcFaultProxy;
   let session: ReturnType<typeof connect>;
   let key: string;

@@ -1,14 +1,14 @@
 /** The gate of the gRPC fault proxy: each message of a client waits for its verdict. */
 import http2 from 'node:http2';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { describeOnEtcd } from '../support/fixtures.ts';
+import { describeOnRealEtcd } from '../support/fixtures.ts';
 import { type ClientMessage, GrpcFaultProxy, type Verdict } from '../support/grpc-fault-proxy.ts';
 import { connect, fields, RawCall } from './h2-client.ts';
 
 const PUT = '/etcdserverpb.KV/Put';
 const KEEP_ALIVE = '/etcdserverpb.Lease/LeaseKeepAlive';
 
-describeOnEtcd('GrpcFaultProxy with a gate', (suite) => {
+describeOnRealEtcd('GrpcFaultProxy with a gate', (suite) => {
   let verdict: Verdict | Promise<Verdict>;
   let seen: ClientMessage[];
   let proxy: GrpcFaultProxy;

@@ -50,6 +50,9 @@ export class EtcdMember {
   readonly #options: EtcdMemberOptions;
   #child: ChildProcess | undefined;
   #log = '';
+  /** Whether the process was told to end. */
+  #ending = false;
+  #crash: string | undefined;
 
   constructor(options: EtcdMemberOptions) {
     this.#options = options;
@@ -72,6 +75,11 @@ export class EtcdMember {
     return pid;
   }
 
+  /** How the process ended when nobody had told it to: an exit code that is not 0, or a signal. For good. */
+  get crash(): string | undefined {
+    return this.#crash;
+  }
+
   /** The last 64 KiB of output of all runs. */
   get log(): string {
     return this.#log;
@@ -83,6 +91,7 @@ export class EtcdMember {
     const { binary, args, env } = this.#options;
     const child = spawn(binary, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child = child;
+    this.#ending = false;
     tieProcess(child);
     for (const output of [child.stdout, child.stderr]) {
       output?.setEncoding('utf8').on('data', (text: string) => {
@@ -92,6 +101,9 @@ export class EtcdMember {
     // 'exit' and not 'close': a stopped reader of the output must not make a dead member look alive.
     child.once('exit', (code, signal) => {
       this.#log += `\n[${this.name} exited: ${signal ?? code}]\n`;
+      // One that was to be killed may have crashed just before.
+      const asked = this.#ending && (signal === 'SIGKILL' || signal === 'SIGTERM');
+      if (!asked && code !== 0) this.#crash ??= `${signal ?? code}`;
       if (this.#child === child) this.#child = undefined;
     });
     try {
@@ -149,6 +161,7 @@ export class EtcdMember {
     const child = this.#child;
     if (!child) return;
     const exited = once(child, 'exit');
+    this.#ending = true;
     child.kill('SIGKILL');
     await exited;
   }
@@ -158,6 +171,7 @@ export class EtcdMember {
     const child = this.#child;
     if (!child) return;
     const exited = once(child, 'exit');
+    this.#ending = true;
     child.kill('SIGTERM');
     // A stopped process does not see the signal before it runs again.
     child.kill('SIGCONT');

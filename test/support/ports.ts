@@ -4,7 +4,10 @@ import net from 'node:net';
 /** Below 32768, where the kernel starts to hand out ports of outgoing connections. */
 const FIRST = 20_000;
 const LAST = 32_000;
-/** Test workers that run side by side draw from ranges that do not overlap. */
+/**
+ * Test workers that run side by side draw from ranges that do not overlap. Those of two runs at the same time hardly do:
+ * a server that is slow to start could be taken for that of the other run which was given the same port.
+ */
 const WORKERS = 24;
 
 /** Ports stay reserved while this process lives: a member that is down must find its port free when it comes back. */
@@ -13,7 +16,7 @@ const reserved = new Set<number>();
 /** `count` different loopback ports that nobody listens on. Somebody else may still come first; be ready to retry. */
 export async function freePorts(count: number): Promise<number[]> {
   const span = Math.floor((LAST - FIRST) / WORKERS);
-  const base = FIRST + (Number(process.env.VITEST_POOL_ID ?? process.pid) % WORKERS) * span;
+  const base = FIRST + ((process.ppid + Number(process.env.VITEST_POOL_ID ?? process.pid)) % WORKERS) * span;
   const ports: number[] = [];
   for (let attempt = 0; ports.length < count; attempt++) {
     if (attempt > 10 * span) throw new Error(`no ${count} free ports between ${base} and ${base + span}`);

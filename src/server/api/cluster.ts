@@ -8,7 +8,7 @@
  *
  * @module
  */
-import { Cluster, type Member } from '../../protocol/generated/etcdserverpb.ts';
+import { Cluster, type Member, type MemberAddRequest } from '../../protocol/generated/etcdserverpb.ts';
 import type { Init } from '../../protocol/wire.ts';
 import { memberIdOf } from '../member/ids.ts';
 import type { ServingMember } from '../member/serving.ts';
@@ -17,6 +17,7 @@ import type { Method } from '../rpc/call.ts';
 import type { BackendMember } from '../snapshot/backend-state.ts';
 import type { ApiOptions, Guard } from './guard.ts';
 import { memberHeader } from './header.ts';
+import { checkedFirst } from './kv-check.ts';
 
 /** A scheme, a host or an IPv6 address in brackets, a port, and nothing behind it. */
 const PEER_URL = /^https?:\/\/(?:[^\s/?#@:[\]]+|\[[0-9A-Fa-f:.%]+\]):\d{1,5}$/;
@@ -33,14 +34,16 @@ export function clusterMethods(member: ServingMember, guard: Guard, { random }: 
     members: wireMembers(members),
   });
   return [
-    guard.unary(Cluster.memberAdd, async ({ peerURLs, isLearner }, { signal }) => {
-      const peerUrls = peerURLs.map((url) => url.trim()).sort();
-      if (!arePeerUrls(peerUrls)) throw new RpcError(Refusals.BadMemberUrls);
-      const id = unusedId(member, peerUrls, random);
-      const added: BackendMember = { id, name: '', peerUrls, clientUrls: [], isLearner };
-      const members = await member.changeMembers({ type: 'add', member: added }, signal);
-      return { ...reply(members), member: wireMember(added) };
-    }),
+    checkedFirst(
+      guard.unary(Cluster.memberAdd, async ({ peerURLs, isLearner }, { signal }) => {
+        const peerUrls = trimmed(peerURLs);
+        const id = unusedId(member, peerUrls, random);
+        const added: BackendMember = { id, name: '', peerUrls, clientUrls: [], isLearner };
+        const members = await member.changeMembers({ type: 'add', member: added }, signal);
+        return { ...reply(members), member: wireMember(added) };
+      }),
+      ({ peerURLs }: MemberAddRequest) => (arePeerUrls(trimmed(peerURLs)) ? undefined : Refusals.BadMemberUrls),
+    ),
     guard.unary(Cluster.memberRemove, async ({ ID: id }, { signal }) =>
       reply(await member.changeMembers({ type: 'remove', id }, signal)),
     ),
@@ -58,6 +61,10 @@ export function clusterMethods(member: ServingMember, guard: Guard, { random }: 
       return reply(member.state.members.list());
     }),
   ];
+}
+
+function trimmed(urls: readonly string[]): readonly string[] {
+  return urls.map((url) => url.trim()).sort();
 }
 
 /** etcd takes the time of day to tell a member from one that was at the same addresses before; chance does too. */

@@ -39,9 +39,10 @@ export class Identities {
    *
    * @throws RpcError `InvalidAuthToken`, or {@link NAMED_AT_GATEWAY}.
    */
-  async of({ metadata, signal, commonName, via }: ServerCall): Promise<Actor> {
+  async of(call: ServerCall): Promise<Actor> {
     const { auth } = this.#member.state;
     if (!auth.enabled) return NOBODY;
+    const { metadata, signal, commonName, via } = call;
     const name = this.#clientCertAuth ? commonName : undefined;
     if (name && via === 'gateway') throw new RpcError(NAMED_AT_GATEWAY);
     const token = tokenOf({ token: metadata.get('token'), authorization: metadata.get('authorization') });

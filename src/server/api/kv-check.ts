@@ -60,9 +60,9 @@ export function checkedFirst<Request>(method: Method, check: Check<Request>): Me
   switch (method.kind) {
     case 'unary': {
       const { descriptor, handle } = method;
-      return unary(descriptor, async (request: Request, call) => {
-        refuse(check(request));
-        return handle(request, call);
+      return unary(descriptor, (request: Request, call) => {
+        const refusal = check(request);
+        return refusal ? Promise.reject(new RpcError(refusal)) : handle(request, call);
       });
     }
     case 'server-stream': {

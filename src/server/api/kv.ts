@@ -78,7 +78,7 @@ class KvService {
   };
 
   readonly put = async (request: PutRequest, call: ServerCall, actor: Actor): Promise<Reply<PutResponse>> => {
-    const done = await this.#member.propose({ put: request }, { actor, signal: call.signal });
+    const done = await this.#member.propose({ put: request }, { actor, signal: call.cancellation ?? call.signal });
     return encodePut(this.#headerOf(done), resultOf(done, 'put'));
   };
 
@@ -87,13 +87,14 @@ class KvService {
     call: ServerCall,
     actor: Actor,
   ): Promise<Reply<DeleteRangeResponse>> => {
-    const done = await this.#member.propose({ deleteRange: request }, { actor, signal: call.signal });
+    const signal = call.cancellation ?? call.signal;
+    const done = await this.#member.propose({ deleteRange: request }, { actor, signal });
     return encodeDelete(this.#headerOf(done), resultOf(done, 'delete'), request.prevKv);
   };
 
   readonly txn = async (request: TxnRequest, call: ServerCall, actor: Actor): Promise<Reply<TxnResponse>> => {
     if (isReadOnly(request)) return this.#readTxn(request, call, actor);
-    const done = await this.#member.propose({ txn: request }, { actor, signal: call.signal });
+    const done = await this.#member.propose({ txn: request }, { actor, signal: call.cancellation ?? call.signal });
     return encodeTxn(this.#headerOf(done), resultOf(done, 'txn'), request);
   };
 
@@ -124,7 +125,7 @@ class KvService {
 
   async #catchUp(serializable: boolean, call: ServerCall, actor: Actor): Promise<void> {
     if (serializable) return;
-    await this.#member.linearize(call.signal);
+    await this.#member.linearize(call.cancellation ?? call.signal);
     refuse(this.#member.state.auth.checkUnchanged(actor));
   }
 

@@ -174,9 +174,10 @@ export class WatchStream {
     this.#send({ header: headerOf(member), watchId: id, canceled: true });
   }
 
-  /** Without an answer if one of the watchers can't say yet that it knows everything: the client asks again. */
+  /** Without an answer if one of the watchers can't say yet that it knows everything, or there is none: as etcd. */
   #progress(): void {
     const { member } = this.#parts;
+    if (this.#subscriptions.size === 0) return;
     for (const subscription of this.#subscriptions.values()) if (!subscription.isCurrent(member)) return;
     this.#send({ header: headerOf(member), watchId: NO_ID });
   }

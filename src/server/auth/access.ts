@@ -130,6 +130,7 @@ export class Access {
    * compactions; but the end of a lease is proposed in the name of {@link AuthStore.self}.
    */
   checkEntry(entry: InternalRaftRequest): AuthError | undefined {
+    if (!this.#store.enabled) return undefined;
     const { header } = entry;
     const actor: Actor = { username: header?.username ?? '', revision: header?.authRevision ?? 0n };
     if (entry.range) return this.range(entry.range, actor);

@@ -88,6 +88,11 @@ export const RULES: ReadonlyMap<string, CheckName> = new Map([
   rule(Health.watch, 'open'),
 ]);
 
+/** Whether a method is for everybody: who calls it is not even asked. */
+export function isOpen(path: string): boolean {
+  return RULES.get(path) === 'open';
+}
+
 /**
  * Checks a request of a method. A method that the table does not know is root's alone.
  *

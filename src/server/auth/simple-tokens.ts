@@ -2,13 +2,16 @@
  * Tokens that the members remember: sixteen letters, a dot, and the index of the log entry of the login.
  *
  * A token is good as long as it is used. Each member counts its time from when the token was last used there, so one
- * that is used at one member only runs out at the others. They are in no snapshot: after a restart users log in again.
+ * that is used at one member only runs out at the others. A restart forgets them, and users log in again. What is in the
+ * log is applied once more then, and among it are logins of any age: a token that has long run out must not get another
+ * life by it.
  *
  * Invariant: the map is in the order of last use, so what has run out is in front.
  *
- * Source: etcd's authentication guide (`--auth-token simple`), and its servers as observed, but for one thing: a token
+ * Source: etcd's authentication guide (`--auth-token simple`), and its servers as observed, but for two things. A token
  * whose index lies ahead makes etcd wait for that index as long as the caller does. Only a member that lags behind
- * needs to wait for one; so it waits for a short while, and only if the token has the right form.
+ * needs to wait for one; so it waits for a short while, and only if the token has the right form. And etcd, if it was
+ * killed, remembers the logins of its last moments.
  *
  * @module
  */
@@ -36,6 +39,8 @@ export interface SimpleTokensOptions {
   readonly appliedIndex: () => bigint;
   /** Waits until an index is applied, `timeoutMs` at most; never rejects. */
   readonly waitApplied: (index: bigint, timeoutMs: number, signal?: AbortSignal) => Promise<void>;
+  /** Index at which the log ended when the member started: logins up to it are not remembered. Default: 0. */
+  readonly resumedAt?: bigint | undefined;
   /** How long to wait for an index that is ahead, in ms. Default: 2000. */
   readonly waitMs?: number | undefined;
   /** How long a token lives after its last use, in seconds. Default: {@link SIMPLE_TOKEN_TTL_SECONDS}. */
@@ -51,12 +56,14 @@ export class SimpleTokens implements TokenProvider {
   readonly #options: SimpleTokensOptions;
   readonly #ttlMs: number;
   readonly #waitMs: number;
+  readonly #resumedAt: bigint;
   readonly #held = new Map<string, Held>();
 
   constructor(options: SimpleTokensOptions) {
     this.#options = options;
     this.#ttlMs = (options.ttlSeconds ?? SIMPLE_TOKEN_TTL_SECONDS) * 1_000;
     this.#waitMs = options.waitMs ?? 2_000;
+    this.#resumedAt = options.resumedAt ?? 0n;
   }
 
   /** How many tokens are remembered, some of which may have run out. */
@@ -76,7 +83,7 @@ export class SimpleTokens implements TokenProvider {
 
   assign(login: AppliedLogin): void {
     this.#sweep();
-    this.#use(tokenFor(login), login.username);
+    if (login.index > this.#resumedAt) this.#use(tokenFor(login), login.username);
   }
 
   issue(login: AppliedLogin): Promise<string> {

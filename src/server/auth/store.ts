@@ -190,9 +190,12 @@ export class AuthStore {
     if (!isValidRange(perm)) return E.InvalidAuthManagement;
     const role = this.#directory.role(name);
     if (!role) return E.RoleNotFound;
-    const same = role.permissions.findIndex((other) => isSameRange(other, perm));
+    // Of several with the same key only the first is looked at. All members have to do alike, so ours does as etcd.
+    const { permissions: had } = role;
+    const first = had.findIndex(({ key }) => Buffer.compare(key, perm.key) >= 0);
     const granted = copyPermission(perm);
-    const permissions = same < 0 ? [...role.permissions, granted] : role.permissions.with(same, granted);
+    const isThere = first >= 0 && isSameRange(had[first] as Permission, perm);
+    const permissions = isThere ? had.with(first, granted) : [...had, granted];
     this.#directory.setRole({ name, permissions: permissions.sort((a, b) => Buffer.compare(a.key, b.key)) });
     return this.#changed();
   }

@@ -13,15 +13,15 @@ import { parseDuration } from './duration.ts';
 import { SettingsError } from './errors.ts';
 import { FLAGS, type Given, type Values } from './flags/index.ts';
 import type { Flag } from './flags/kinds.ts';
+import { checkInCluster, type InitialCluster, initialClusterOf } from './initial-cluster.ts';
 import { listeningOf, type Warn } from './listening.ts';
-import { parseInitialCluster } from './urls.ts';
 
 /** What a server process runs with. */
 export interface ServerSettings {
   /** A data directory is always among them. */
   readonly server: EtcdServerOptions & { readonly dataDir: string };
   /** The members that a new cluster is to have, by name. */
-  readonly initialCluster: ReadonlyMap<string, readonly string[]>;
+  readonly initialCluster: InitialCluster;
   readonly initialClusterState: 'new' | 'existing';
 }
 
@@ -57,7 +57,8 @@ export async function settingsOf(given: Given, warn: Warn): Promise<ServerSettin
   for (const url of [...values['initial-advertise-peer-urls'], ...values['advertise-client-urls']])
     if (url.host === '') throw new SettingsError(`unexpected empty host (${url.text})`);
   const { listen, tls } = listeningOf(values, warn);
-  const initialCluster = clusterOf(values);
+  const peerUrls = values['initial-advertise-peer-urls'].map(({ text }) => text);
+  const initialCluster = initialClusterOf(values['initial-cluster'], { name: values.name, peerUrls });
   const dataDir = values['data-dir'] === '' ? `${values.name}.etcd` : values['data-dir'];
   if (values['data-dir'] === '') warn("'data-dir' was empty; using default", { 'data-dir': dataDir });
   if (values['quota-backend-bytes'] > 8 * 2 ** 30)
@@ -72,7 +73,7 @@ export async function settingsOf(given: Given, warn: Warn): Promise<ServerSettin
       listen,
       tls,
       advertiseClientUrls: values['advertise-client-urls'].map(({ text }) => text),
-      peerUrls: values['initial-advertise-peer-urls'].map(({ text }) => text),
+      peerUrls,
       clusterToken: values['initial-cluster-token'],
       authToken: await parseAuthToken(values['auth-token']),
       authTokenTtlSeconds: values['auth-token-ttl'] || undefined,
@@ -82,6 +83,7 @@ export async function settingsOf(given: Given, warn: Warn): Promise<ServerSettin
       quotaBytes: values['quota-backend-bytes'],
       snapshotCount: values['snapshot-count'],
       snapshotCatchUpEntries: values['snapshot-catchup-entries'],
+      walSegmentBytes: values['wal-segment-bytes'],
       autoCompaction: compactionOf(values),
       leaseCheckpoints: checkpointsOf(values),
       maxTxnOps: values['max-txn-ops'],
@@ -131,20 +133,6 @@ function checkTimes(values: Values): void {
   if (values['snapshot-count'] === 0) throw new SettingsError('--snapshot-count must be >0');
 }
 
-/** The members of a new cluster; this one is to be among them, with the URLs that it advertises. */
-function clusterOf(values: Values): Map<string, string[]> {
-  const { name, 'initial-cluster': text } = values;
-  const own = values['initial-advertise-peer-urls'].map((url) => url.text);
-  if (text === '') return new Map([[name, own]]);
-  let cluster: Map<string, string[]>;
-  try {
-    cluster = new Map([...parseInitialCluster(text)].map(([member, urls]) => [member, urls.map((url) => url.text)]));
-  } catch (error) {
-    throw new SettingsError(`error setting up initial cluster: ${(error as Error).message}`);
-  }
-  return cluster;
-}
-
 /**
  * Checks what matters only while there is no data yet: afterwards the data says who is in the cluster.
  *
@@ -152,19 +140,7 @@ function clusterOf(values: Values): Map<string, string[]> {
  */
 export function checkNewCluster({ server, initialCluster, initialClusterState }: ServerSettings): void {
   const { name = 'default', peerUrls = [] } = server;
-  const own = initialCluster.get(name);
-  if (own === undefined)
-    throw new SettingsError(`couldn't find local name "${name}" in the initial cluster configuration`);
-  const missing = own.filter((url) => !peerUrls.includes(url));
-  if (missing.length > 0)
-    throw new SettingsError(
-      `--initial-cluster has ${missing.join(',')} but missing from --initial-advertise-peer-urls=${peerUrls.join(',')}`,
-    );
-  const unnamed = peerUrls.filter((url) => !own.includes(url));
-  if (unnamed.length > 0)
-    throw new SettingsError(
-      `--initial-advertise-peer-urls has ${unnamed.join(',')} but missing from --initial-cluster=${name}=${own.join(`,${name}=`)}`,
-    );
+  checkInCluster(initialCluster, { name, peerUrls });
   if (initialCluster.size > 1)
     throw new SettingsError(
       `--initial-cluster names ${initialCluster.size} members: this server does not form clusters of more than one yet`,

@@ -19,6 +19,7 @@ import { type Clock, systemClock } from '../../support/clock.ts';
 import type { ServingMember } from '../member/serving.ts';
 import type { MethodTable } from '../rpc/call.ts';
 import { type FaultReporter, STOPPING } from '../rpc/failure.ts';
+import { mendFirstHeaders } from '../rpc/first-headers.ts';
 import { GrpcServer, type OtherRequests } from '../rpc/grpc-server.ts';
 import type { KeepaliveOptions } from '../rpc/grpc-session.ts';
 import { Exchange } from './exchange.ts';
@@ -259,9 +260,20 @@ export class Port implements AsyncDisposable {
   }
 
   #speak(socket: Duplex, kind: 'http1' | 'http2'): void {
-    if (kind === 'http2') this.#grpc.connect(socket);
+    if (kind === 'http2') this.#greet(socket);
     else if (this.#options.http ?? true) this.#http.emit('connection', socket);
     else socket.destroy();
+  }
+
+  #greet(socket: Duplex): void {
+    const { handshakeMs = HANDSHAKE_MS, keepalive = {} } = this.#options;
+    const { intervalMs, timeoutMs } = { ...KEEPALIVE, ...keepalive };
+    mendFirstHeaders(socket, {
+      clock: this.#clock,
+      // Who is gone without a word is to be found out no later than by a ping.
+      patienceMs: Math.min(handshakeMs, intervalMs + timeoutMs),
+      serve: (mended) => this.#grpc.connect(mended),
+    });
   }
 
   #makeHttp(): http.Server {

@@ -29,7 +29,15 @@ import {
 import type { BackendMember, BackendState } from '../snapshot/backend-state.ts';
 import { encodeMember } from '../snapshot/go-json.ts';
 import type { Disk } from '../storage/disk.ts';
-import { FROM_START, readSnapshots, Wal, type WalContents, WalError, type WalSnapshot } from '../wal/index.ts';
+import {
+  FROM_START,
+  readSnapshots,
+  refuseInUse,
+  Wal,
+  type WalContents,
+  WalError,
+  type WalSnapshot,
+} from '../wal/index.ts';
 import { DataDirError, type DataDirPaths, dataDirPaths, type OpenImage, openImage, parentOf } from './data-dir.ts';
 import { clusterIdOf, memberIdOf } from './ids.ts';
 import { type Journal, noJournal } from './journal.ts';
@@ -81,10 +89,12 @@ export async function boot(options: BootOptions): Promise<Booted> {
   const { storage } = options;
   if (storage === undefined) return { ...founded(options), journal: noJournal, paths: undefined };
   const paths = dataDirPaths(storage.dataDir, storage.walDir);
+  const log = (await storage.disk.list(paths.wal)) ?? [];
+  // Both image and log change under the hands of whoever looks while they are in use.
+  if (log.length > 0) await refuseInUse(storage.disk, paths.wal);
   const image = await openImage(storage.disk, paths);
   try {
-    const log = await storage.disk.list(paths.wal);
-    if (log !== undefined && log.length > 0) return { ...(await resumed(options, storage, paths, image)), paths };
+    if (log.length > 0) return { ...(await resumed(options, storage, paths, image)), paths };
     if (image) throw new DataDirError(paths.wal, 'there is an image and no log');
     return await begun(options, storage, paths);
   } catch (error) {
@@ -139,6 +149,7 @@ async function resumed(
   const { wal, contents } = await Wal.open(disk, paths.wal, { from, segmentBytes });
   try {
     const { memberId: id, clusterId } = contents.metadata;
+    if (image) refuseStranger(image.state, id, paths);
     if (isEmptyHardState(contents.hardState) && image === undefined) {
       const fresh = founded(options);
       if (fresh.id !== id || fresh.clusterId !== clusterId) {
@@ -158,6 +169,14 @@ async function resumed(
     await wal.close();
     throw error;
   }
+}
+
+/** An image and a log of two members would make one that nobody elects, with the keys of a stranger. */
+function refuseStranger({ members, removedMembers }: BackendState, id: bigint, paths: DataDirPaths): void {
+  for (const member of members) if (member.id === id) return;
+  for (const removed of removedMembers)
+    if (removed === id) throw new DataDirError(paths.image, 'its member was removed from the cluster');
+  throw new DataDirError(paths.image, 'it is not of the member whose log is beside it');
 }
 
 /** The newest snapshot record that the image is not before. */

@@ -78,7 +78,21 @@ export async function openImage(disk: Disk, paths: DataDirPaths): Promise<OpenIm
 export async function saveImage(disk: Disk, paths: DataDirPaths, image: BoltImage): Promise<void> {
   const temporary = `${paths.image}.tmp`;
   await disk.makeDirectory(paths.snap);
-  const file = await disk.open(temporary, { mode: 'create' });
+  try {
+    await writeImage(disk, temporary, image);
+  } catch (error) {
+    // On a full disk the log needs the room.
+    await disk.remove(temporary).catch(() => {});
+    throw error;
+  }
+  await disk.rename(temporary, paths.image);
+  await disk.syncDirectory(paths.snap);
+  // The directory itself may be as new as the image.
+  await disk.syncDirectory(parentOf(paths.snap));
+}
+
+async function writeImage(disk: Disk, path: string, image: BoltImage): Promise<void> {
+  const file = await disk.open(path, { mode: 'create' });
   try {
     let at = 0;
     for await (const chunk of image.chunks) {
@@ -89,10 +103,6 @@ export async function saveImage(disk: Disk, paths: DataDirPaths, image: BoltImag
   } finally {
     await file.close();
   }
-  await disk.rename(temporary, paths.image);
-  await disk.syncDirectory(paths.snap);
-  // The directory itself may be as new as the image.
-  await disk.syncDirectory(parentOf(paths.snap));
 }
 
 /** The directory that something is in. */

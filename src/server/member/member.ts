@@ -15,7 +15,7 @@ import type { InternalRaftRequest } from '../../protocol/generated/raftinternalp
 import type { ClusterId, MemberId } from '../../protocol/int64.ts';
 import type { Init } from '../../protocol/wire.ts';
 import type { Clock, Timer } from '../../support/clock.ts';
-import { deferred, onAbort, sleep } from '../../support/signals.ts';
+import { type Cancellation, deferred, onAbort, sleep } from '../../support/signals.ts';
 import { StateMachine } from '../apply/machine.ts';
 import type { AppliedState } from '../apply/state.ts';
 import type { PasswordHasher } from '../auth/passwords.ts';
@@ -123,6 +123,7 @@ export class Member implements ServingMember {
       now: () => clock.now(),
       actor: (username) => this.#machine.auth.actor(username),
       appliedIndex: () => BigInt(this.#machine.index),
+      resumedAt: BigInt(booted.log.lastIndex()),
       waitApplied: async (index, waitMs, signal) => {
         await waits.until(Number(index), waitMs, signal);
       },
@@ -220,7 +221,7 @@ export class Member implements ServingMember {
     return this.#proposals.propose(request, options);
   }
 
-  linearize(signal?: AbortSignal): Promise<void> {
+  linearize(signal?: AbortSignal | Cancellation): Promise<void> {
     return this.#reads.linearize(signal);
   }
 

@@ -18,6 +18,7 @@ export interface TokenContext {
   readonly now: () => number;
   readonly actor: (username: string) => Actor;
   readonly appliedIndex: () => bigint;
+  readonly resumedAt: bigint;
   readonly waitApplied: (index: bigint, timeoutMs: number, signal?: AbortSignal) => Promise<void>;
 }
 

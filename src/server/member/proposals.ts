@@ -10,14 +10,15 @@
  *
  * @module
  */
-import { InternalRaftRequest } from '../../protocol/generated/raftinternalpb.ts';
+import type { InternalRaftRequest } from '../../protocol/generated/raftinternalpb.ts';
 import type { Init } from '../../protocol/wire.ts';
 import type { Clock, Timer } from '../../support/clock.ts';
-import { onAbort } from '../../support/signals.ts';
+import { type Cancellation, onAbort } from '../../support/signals.ts';
 import type { Outcome } from '../apply/outcome.ts';
 import { NOBODY } from '../auth/store.ts';
 import { type ConfChangeSingle, confChangeEntry, type Entry, proposal } from '../raft/index.ts';
 import { type Refusal, Refusals, RpcError } from '../refusals.ts';
+import { encodeProposal } from './proposal-bytes.ts';
 import type { RequestIds } from './request-ids.ts';
 import type { Proposed, ProposeOptions } from './serving.ts';
 
@@ -37,9 +38,6 @@ export interface ProposalsOptions {
   /** Asks for {@link Proposals.flush}. */
   readonly wake: () => void;
 }
-
-/** Where an entry was applied. */
-export type Place = Omit<Proposed, 'result'>;
 
 interface Waiter {
   readonly resolve: (proposed: Proposed) => void;
@@ -78,7 +76,7 @@ export class Proposals {
   propose(request: Init<InternalRaftRequest>, { actor, signal }: ProposeOptions = {}): Promise<Proposed> {
     const id = this.#options.ids.next();
     const { username, revision: authRevision } = actor ?? NOBODY;
-    const data = InternalRaftRequest.encode({ ...request, header: { ID: id, username, authRevision } });
+    const data = encodeProposal(request, { ID: id, username, authRevision });
     if (data.length > this.#options.maxRequestBytes) return Promise.reject(new RpcError(Refusals.RequestTooLarge));
     if (!this.#options.admits(data)) return Promise.reject(new RpcError(Refusals.NoSpace));
     return this.#enter(id, proposal(data), signal);
@@ -130,7 +128,7 @@ export class Proposals {
     this.#entryIds = [];
   }
 
-  #enter(id: bigint, entry: Entry, signal: AbortSignal | undefined): Promise<Proposed> {
+  #enter(id: bigint, entry: Entry, signal: AbortSignal | Cancellation | undefined): Promise<Proposed> {
     const { clock, timeoutMs, lag, wake } = this.#options;
     if (this.#stopped) return Promise.reject(new RpcError(this.#stopped));
     if (lag() > MAX_LAG) return Promise.reject(new RpcError(Refusals.TooManyRequests));

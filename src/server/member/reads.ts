@@ -14,7 +14,7 @@
  * @module
  */
 import type { Clock, Timer } from '../../support/clock.ts';
-import { onAbort } from '../../support/signals.ts';
+import { type Cancellation, onAbort } from '../../support/signals.ts';
 import type { ReadState } from '../raft/index.ts';
 import { type Refusal, Refusals, RpcError } from '../refusals.ts';
 import { AppliedWaits } from './applied-waits.ts';
@@ -66,7 +66,7 @@ export class Reads {
   }
 
   /** @throws RpcError `Timeout`, `TimeoutAppliedIndex`, `LeaderChanged`, `Stopped`, `Canceled`. */
-  linearize(signal?: AbortSignal): Promise<void> {
+  linearize(signal?: AbortSignal | Cancellation): Promise<void> {
     if (this.#stopped) return Promise.reject(new RpcError(Refusals.Stopped));
     if (signal?.aborted) return Promise.reject(new RpcError(Refusals.Canceled));
     return new Promise((resolve, reject) => {

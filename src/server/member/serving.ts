@@ -9,6 +9,7 @@
 
 import type { InternalRaftRequest } from '../../protocol/generated/raftinternalpb.ts';
 import type { Init } from '../../protocol/wire.ts';
+import type { Cancellation } from '../../support/signals.ts';
 import type { Result } from '../apply/outcome.ts';
 import type { AppliedState } from '../apply/state.ts';
 import type { PasswordHasher } from '../auth/passwords.ts';
@@ -34,7 +35,7 @@ export interface ProposeOptions {
   /** Who asks; the permissions are checked again when the entry is applied. Default: nobody, as with authentication off. */
   readonly actor?: Actor | undefined;
   /** Ends the waiting; the entry may be applied all the same. */
-  readonly signal?: AbortSignal | undefined;
+  readonly signal?: AbortSignal | Cancellation | undefined;
 }
 
 /** A result with where it was applied. */
@@ -75,7 +76,7 @@ export interface ServingMember {
    */
   propose(request: Init<InternalRaftRequest>, options?: ProposeOptions): Promise<Proposed>;
   /** Waits until everything is applied here that anybody could know of when it was called. Many share one round. */
-  linearize(signal?: AbortSignal): Promise<void>;
+  linearize(signal?: AbortSignal | Cancellation): Promise<void>;
   /** Renews a lease, wherever its primary is. @returns Its TTL in seconds; 0 if it is gone. */
   renewLease(id: bigint, signal?: AbortSignal): Promise<number>;
   /** @returns Seconds left, -1 if there is no such lease. */

@@ -69,8 +69,10 @@ function filterOf(request: RangeRequest): Filter | undefined {
 type Comparison = (a: KvRecord, b: KvRecord) => number;
 
 function comparison(order: SortOrder, target: SortTarget): Comparison | undefined {
+  // An order that nobody knows is none.
+  if (order < SortOrder.NONE || order > SortOrder.DESCEND) return undefined;
   const descending = order === SortOrder.DESCEND;
-  // Records come in the order of their keys; an order that nobody knows is none.
+  // Records come in the order of their keys.
   if (target === SortTarget.KEY && !descending) return undefined;
   const ascending = byTarget(target);
   return descending ? (a, b) => ascending(b, a) : ascending;

@@ -60,6 +60,28 @@ export class KvRecord {
   }
 }
 
+/**
+ * Memory that records share, and how long a record may be that gets some. Each piece of memory of its own costs as much
+ * again as such a record, and time at each garbage collection. A record keeps its neighbours' memory: so it is little.
+ */
+const SHARED_BYTES = 2048;
+const SMALL_BYTES = 512;
+let shared = new ArrayBuffer(SHARED_BYTES);
+let sharedUsed = 0;
+
+function copyOf(bytes: Uint8Array): Uint8Array {
+  const { length } = bytes;
+  if (length > SMALL_BYTES) return new Uint8Array(bytes);
+  if (sharedUsed + length > SHARED_BYTES) {
+    shared = new ArrayBuffer(SHARED_BYTES);
+    sharedUsed = 0;
+  }
+  const copy = new Uint8Array(shared, sharedUsed, length);
+  sharedUsed += length;
+  copy.set(bytes);
+  return copy;
+}
+
 /** The bytes of a put, as etcd keeps them. A copy: it keeps nothing of the request alive. */
 export function encodeRecord(fields: {
   key: Uint8Array;
@@ -69,7 +91,7 @@ export function encodeRecord(fields: {
   version: number;
   lease: bigint;
 }): Uint8Array {
-  return new Uint8Array(
+  return copyOf(
     KeyValue.encode({
       key: fields.key,
       value: fields.value,
@@ -83,7 +105,7 @@ export function encodeRecord(fields: {
 
 /** The bytes of the mark of a delete, as etcd keeps them. */
 export function encodeTombstone(key: Uint8Array): Uint8Array {
-  return new Uint8Array(KeyValue.encode({ key }));
+  return copyOf(KeyValue.encode({ key }));
 }
 
 /** The value of a record. A view into it. */

@@ -323,13 +323,17 @@ export class WriteTxn {
     return this.#records.length > 0;
   }
 
-  put(keyBytes: Uint8Array, key: KeyString, value: Uint8Array, lease: bigint): KvRecord {
-    const before = this.#index.get(key);
+  put(keyBytes: Uint8Array, text: KeyString, value: Uint8Array, lease: bigint): KvRecord {
+    const before = this.#index.get(text);
+    // All versions share one text.
+    const key = before?.key ?? text;
     const alive = before !== undefined && !before.isTombstone;
     const createRevision = alive ? before.createRevision : this.revision;
     const version = alive ? before.version + 1 : 1;
-    const bytes = encodeRecord({ key: keyBytes, value, createRevision, main: this.revision, version, lease });
-    return this.#add({ key, createRevision, version, lease, bytes, previous: before });
+    const main = this.revision;
+    const sub = this.#records.length;
+    const bytes = encodeRecord({ key: keyBytes, value, createRevision, main, version, lease });
+    return this.#add(new KvRecord({ key, main, sub, createRevision, version, lease, bytes, previous: before }));
   }
 
   /** @returns The records that were deleted, in the order of their keys. */
@@ -343,8 +347,9 @@ export class WriteTxn {
       });
     }
     for (const previous of found) {
+      const mark = { main: this.revision, sub: this.#records.length, createRevision: 0, version: 0, lease: 0n };
       const bytes = encodeTombstone(fromLatin1(previous.key));
-      this.#add({ key: previous.key, createRevision: 0, version: 0, lease: 0n, bytes, previous });
+      this.#add(new KvRecord({ ...mark, key: previous.key, bytes, previous }));
     }
     return found;
   }
@@ -359,9 +364,8 @@ export class WriteTxn {
     return this.#records;
   }
 
-  #add(fields: Omit<ConstructorParameters<typeof KvRecord>[0], 'main' | 'sub'>): KvRecord {
-    const record = new KvRecord({ ...fields, main: this.revision, sub: this.#records.length });
-    const { key, lease, previous } = fields;
+  #add(record: KvRecord): KvRecord {
+    const { key, lease, previous } = record;
     if (previous) {
       previous.until = this.revision;
       if (previous.lease !== 0n) this.#store.leases.detach(previous.lease, key);

@@ -71,7 +71,9 @@ export function applyTxn(
   request: TxnRequest,
 ): Applied<Result<'txn'>> | ApplyError {
   const plan = planOf(store, request);
-  const error = checkPlan(store, leases, plan);
+  // Of several errors, one of a put comes first.
+  const error =
+    firstError(plan, (op) => checkPut(store, leases, op)) ?? firstError(plan, (op) => checkRange(store, op));
   if (error !== undefined) return error;
   const txn = store.write();
   const result = run(txn, plan);
@@ -81,7 +83,7 @@ export function applyTxn(
 /** Reads what a transaction that only reads asks for. */
 export function readTxn(store: KvStore, request: TxnRequest): Result<'txn'> | ApplyError {
   const plan = planOf(store, request);
-  return checkPlan(store, () => true, plan) ?? run(readOnly(store), plan);
+  return firstError(plan, (op) => checkRange(store, op)) ?? run(readOnly(store), plan);
 }
 
 /** The way that a transaction's conditions lead. */
@@ -96,24 +98,26 @@ function planOf(source: RangeSource, { compare, success, failure }: TxnRequest):
   return { succeeded, steps: ops.map((op) => (op.requestTxn ? planOf(source, op.requestTxn) : op)) };
 }
 
-function checkPlan(store: KvStore, leases: LeaseLookup, plan: Plan): ApplyError | undefined {
+type OpCheck = (op: RequestOp) => ApplyError | undefined;
+
+function firstError(plan: Plan, check: OpCheck): ApplyError | undefined {
   for (const step of plan.steps) {
-    const error = 'steps' in step ? checkPlan(store, leases, step) : checkOp(store, leases, step);
+    const error = 'steps' in step ? firstError(step, check) : check(step);
     if (error !== undefined) return error;
   }
   return undefined;
 }
 
-function checkOp(store: KvStore, leases: LeaseLookup, op: RequestOp): ApplyError | undefined {
-  if (op.requestRange) return checkRevision(store, Number(op.requestRange.revision));
-  if (!op.requestPut) return undefined;
-  const { key, lease, ignoreValue, ignoreLease } = op.requestPut;
+function checkPut(store: KvStore, leases: LeaseLookup, { requestPut }: RequestOp): ApplyError | undefined {
+  if (!requestPut) return undefined;
+  const { key, lease, ignoreValue, ignoreLease } = requestPut;
   if ((ignoreValue || ignoreLease) && !store.get(toLatin1(key))) return 'key-not-found';
   return lease === 0n || leases(lease) ? undefined : 'lease-not-found';
 }
 
 /** Here a revision below 0 is one before the compaction, unlike in a range on its own. */
-function checkRevision(store: KvStore, revision: number): ApplyError | undefined {
+function checkRange(store: KvStore, { requestRange }: RequestOp): ApplyError | undefined {
+  const revision = Number(requestRange?.revision ?? 0n);
   if (revision === 0) return undefined;
   if (revision > store.revision) return 'future';
   return revision < store.compactRevision ? 'compacted' : undefined;

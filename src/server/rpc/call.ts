@@ -11,6 +11,7 @@
  * @module
  */
 import type { Init, MethodDescriptor } from '../../protocol/wire.ts';
+import type { Cancellation } from '../../support/signals.ts';
 
 /** Metadata of a call, as the client sent it. Names are lower case. */
 export interface CallMetadata {
@@ -25,6 +26,8 @@ export interface ServerCall {
   readonly metadata: CallMetadata;
   /** Fires when nobody waits for the answer any more. */
   readonly signal: AbortSignal;
+  /** The same for waits that happen in most calls: where a call has none of its own, its signal. */
+  readonly cancellation?: Cancellation | undefined;
   /** Common name of the client's certificate, if one was asked for and checked. */
   readonly commonName: string | undefined;
   /** How it came in: a certificate at the gateway says nothing of who asks. */

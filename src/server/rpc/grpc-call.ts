@@ -2,8 +2,9 @@
  * One gRPC call, on its HTTP/2 stream.
  *
  * The object is the call as its service sees it, the call's metadata, and what the stream's events are told to, since a
- * unary call is all that many clients do and each object or closure shows in how many a second there can be. The signal
- * and the timer of the deadline are made when somebody asks for the signal.
+ * unary call is all that many clients do and each object or closure shows in how many a second there can be. For the
+ * same reason it is what its waits are called off by. The timer of the deadline is made when somebody asks for that or
+ * for the signal, and the signal when somebody asks for it.
  *
  * Obligations: a call ends once, with one status; after `close` nothing touches the stream; whatever the client sends,
  * only its own stream suffers.
@@ -14,6 +15,7 @@ import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'nod
 import { GrpcCode } from '../../protocol/status.ts';
 import { WireError } from '../../protocol/wire.ts';
 import type { Clock, Timer } from '../../support/clock.ts';
+import type { Cancellation } from '../../support/signals.ts';
 import type { Refusal } from '../refusals.ts';
 import { type CallMetadata, Encoded, type Method, type Reply, type ServerCall } from './call.ts';
 import type { CallStats, MethodStats } from './call-stats.ts';
@@ -38,11 +40,12 @@ const CALL = Symbol('call');
 type CallStream = ServerHttp2Stream & { [CALL]: GrpcCall };
 
 const RESPONSE_HEADERS = { ':status': 200, 'content-type': 'application/grpc' };
-const RESPOND_OPTIONS = { waitForTrailers: true };
+/** The date would be a string made for each call; gRPC's other servers send none. */
+const RESPOND_OPTIONS = { waitForTrailers: true, sendDate: false };
 const OK_TRAILERS = statusTrailers(GrpcCode.OK, '');
 
 /** What all kinds of calls have. */
-export abstract class GrpcCall implements ServerCall, CallMetadata {
+export abstract class GrpcCall implements ServerCall, CallMetadata, Cancellation {
   readonly via = 'grpc';
   readonly path: string;
   readonly kind: Method['kind'];
@@ -55,6 +58,8 @@ export abstract class GrpcCall implements ServerCall, CallMetadata {
   readonly #timeoutMs: number | undefined;
   readonly #startedAt: number;
   #controller: AbortController | undefined;
+  /** Whom to tell that the call is over. */
+  #waits: (() => void)[] | undefined;
   #deadline: Timer | undefined;
   /** Why nobody waits any more, if so. */
   #over: Error | undefined;
@@ -108,12 +113,33 @@ export abstract class GrpcCall implements ServerCall, CallMetadata {
     if (this.#controller === undefined) {
       this.#controller = new AbortController();
       if (this.#over !== undefined) this.#controller.abort(this.#over);
-      else if (this.#timeoutMs !== undefined) this.#startDeadline(this.#timeoutMs);
+      else this.#startDeadline();
     }
     return this.#controller.signal;
   }
 
-  #startDeadline(timeout: number): void {
+  get cancellation(): Cancellation {
+    this.#startDeadline();
+    return this;
+  }
+
+  get aborted(): boolean {
+    return this.#over !== undefined;
+  }
+
+  onAbort(callback: () => void): () => void {
+    this.#waits ??= [];
+    const waits = this.#waits;
+    waits.push(callback);
+    return () => {
+      const at = waits.indexOf(callback);
+      if (at >= 0) waits.splice(at, 1);
+    };
+  }
+
+  #startDeadline(): void {
+    const timeout = this.#timeoutMs;
+    if (timeout === undefined || this.#deadline !== undefined || this.#over !== undefined) return;
     const leftMs = this.#startedAt + timeout - this.context.clock.now();
     this.#deadline = this.context.clock.after(leftMs, () => this.giveUp(TOO_LATE), { background: true });
   }
@@ -123,6 +149,9 @@ export abstract class GrpcCall implements ServerCall, CallMetadata {
     if (this.#over !== undefined) return;
     this.#over = why;
     this.#controller?.abort(why);
+    const waits = this.#waits;
+    // One that another takes off meanwhile is not called, as with a signal.
+    for (let next = waits?.shift(); next !== undefined; next = waits?.shift()) next();
   }
 
   /** The signal, if anybody has asked for it. */

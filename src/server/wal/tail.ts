@@ -78,13 +78,17 @@ export class Tail {
     this.#file = file;
     this.#offset = 0;
     this.#room = 0;
-    await old.close();
-    if (!(await file.tryLock())) throw new WalError('locked', 'another server has the new file', { file: temporary });
-    await file.resize(this.#segmentBytes);
-    await this.write(bytes);
-    await file.sync();
-    await this.#disk.rename(temporary, `${this.#directory}/${segment.name}`);
-    await this.#disk.syncDirectory(this.#directory);
+    try {
+      if (!(await file.tryLock())) throw new WalError('locked', 'another server has the new file', { file: temporary });
+      await file.resize(this.#segmentBytes);
+      await this.write(bytes);
+      await file.sync();
+      await this.#disk.rename(temporary, `${this.#directory}/${segment.name}`);
+      await this.#disk.syncDirectory(this.#directory);
+    } finally {
+      // Not before: whoever finds a log takes it by the lock of its last file.
+      await old.close();
+    }
     this.#segment = segment;
   }
 

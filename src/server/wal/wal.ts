@@ -168,10 +168,8 @@ export class Wal {
     options: WalOptions & { readonly from?: EntryId | undefined; readonly owner?: WalMetadata | undefined } = {},
   ): Promise<{ wal: Wal; contents: WalContents }> {
     const { from = FROM_START, owner, segmentBytes = SEGMENT_BYTES } = options;
-    const segments = await listSegments(disk, directory);
-    const file = await disk.open(`${directory}/${segments.at(-1)?.name}`, { mode: 'write' });
+    const { file, segments } = await takeLast(disk, directory);
     try {
-      await lock(file, directory);
       const { contents, tail } = await readWal(disk, directory, from);
       const { metadata, hardState, entries } = contents;
       if (owner !== undefined && !sameOwner(owner, metadata)) {
@@ -304,7 +302,9 @@ export class Wal {
   }
 
   #fail(round: Round, cause: unknown): void {
-    this.#failure = new WalError('failed', 'a write or a sync failed', { file: this.#tail.path, cause });
+    const { code } = cause as NodeJS.ErrnoException;
+    const why = code === undefined ? '' : `: ${code}`;
+    this.#failure = new WalError('failed', `a write or a sync failed${why}`, { file: this.#tail.path, cause });
     round.reject(this.#failure);
     this.#waiting?.reject(this.#failure);
     this.#waiting = undefined;
@@ -321,7 +321,37 @@ function addHead(encoder: FrameEncoder, metadata: WalMetadata, hardState: HardSt
 }
 
 async function lock(file: DiskFile, directory: string): Promise<void> {
-  if (!(await file.tryLock())) throw new WalError('locked', `${directory} is in use by another server`);
+  if (!(await file.tryLock())) throw inUse(directory);
+}
+
+function inUse(directory: string): WalError {
+  return new WalError('locked', `${directory} is in use by another server`);
+}
+
+/**
+ * Makes sure that nobody has a log open, for whoever has to read in it before {@link Wal.open}: what is being written
+ * looks like damage.
+ *
+ * @throws WalError `missing`, `foreign`, `locked`.
+ */
+export async function refuseInUse(disk: Disk, directory: string): Promise<void> {
+  await (await takeLast(disk, directory)).file.close();
+}
+
+/** Locks the last file: whoever has that has the log. */
+async function takeLast(disk: Disk, directory: string): Promise<{ file: DiskFile; segments: Segment[] }> {
+  const segments = await listSegments(disk, directory);
+  const { name } = segments.at(-1) as Segment;
+  const file = await disk.open(`${directory}/${name}`, { mode: 'write' });
+  try {
+    await lock(file, directory);
+    // Its writer may have gone on to another file meanwhile, and let go of this one.
+    if ((await listSegments(disk, directory)).at(-1)?.name !== name) throw inUse(directory);
+    return { file, segments };
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
 }
 
 function parentOf(path: string): string {

@@ -117,73 +117,77 @@ async function addLearner(etcd: AdminClient, peerUrl: string): Promise<MemberAdd
   }
 }
 
-describeOnEtcd('a learner', (suite) => {
-  it('is added, looked at, backed up, passed over and promoted', async () => {
-    using etcd = adminClient(suite.cluster);
-    const [first] = suite.cluster.members;
-    const folder = await mkdtemp(path.join(tmpdir(), 'etcdkit-learner-'));
-    const ports = await freePorts(2);
-    const [clientUrl, peerUrl] = ports.map((port) => `http://127.0.0.1:${port}`) as [string, string];
-    const { member } = await addLearner(etcd, peerUrl);
-    const initialCluster = `${first!.name}=${first!.peerUrl},late=${peerUrl}`;
-    const args = [
-      '--name=late',
-      `--data-dir=${folder}/late`,
-      `--listen-client-urls=${clientUrl}`,
-      `--advertise-client-urls=${clientUrl}`,
-      `--listen-peer-urls=${peerUrl}`,
-      `--initial-advertise-peer-urls=${peerUrl}`,
-      `--initial-cluster=${initialCluster}`,
-      '--initial-cluster-state=existing',
-      '--heartbeat-interval=20',
-      '--election-timeout=200',
-      '--logger=zap',
-      '--log-outputs=stderr',
-    ];
-    const env = { ...process.env, ...unsupportedArchEnv };
-    const seat = { name: 'late', clientUrl, peerUrl, dataDir: `${folder}/late` };
-    const learner = new EtcdMember({ ...seat, binary: suite.cluster.binaries.etcd, args, env });
-    try {
-      await learner.spawn();
-      const look = async (): Promise<unknown> =>
-        (await etcd.maintenance.health()).members.find((entry) => entry.member.id === member.id);
-      await expect.poll(look, { timeout: 20_000 }).toMatchObject({ healthy: true, isLearner: true, isLeader: false });
-      const status = await etcd.maintenance.status({ endpoint: clientUrl });
-      expect(status).toMatchObject({ isLearner: true, header: { memberId: member.id } });
-      const opening = etcd.maintenance.snapshot({ endpoint: clientUrl });
-      if (suite.version === '3.4') {
-        await expect(opening).rejects.toMatchObject({ etcdCode: 'NotSupportedForLearner' });
-      } else {
-        const snapshot = await opening;
-        let bytes = 0;
-        for await (const piece of snapshot as AsyncIterable<Uint8Array>) bytes += piece.length;
-        expect(bytes).toBe(snapshot.totalBytes);
+describeOnEtcd(
+  'a learner',
+  (suite) => {
+    it('is added, looked at, backed up, passed over and promoted', async () => {
+      using etcd = adminClient(suite.cluster);
+      const [first] = suite.cluster.members;
+      const folder = await mkdtemp(path.join(tmpdir(), 'etcdkit-learner-'));
+      const ports = await freePorts(2);
+      const [clientUrl, peerUrl] = ports.map((port) => `http://127.0.0.1:${port}`) as [string, string];
+      const { member } = await addLearner(etcd, peerUrl);
+      const initialCluster = `${first!.name}=${first!.peerUrl},late=${peerUrl}`;
+      const args = [
+        '--name=late',
+        `--data-dir=${folder}/late`,
+        `--listen-client-urls=${clientUrl}`,
+        `--advertise-client-urls=${clientUrl}`,
+        `--listen-peer-urls=${peerUrl}`,
+        `--initial-advertise-peer-urls=${peerUrl}`,
+        `--initial-cluster=${initialCluster}`,
+        '--initial-cluster-state=existing',
+        '--heartbeat-interval=20',
+        '--election-timeout=200',
+        '--logger=zap',
+        '--log-outputs=stderr',
+      ];
+      const env = { ...process.env, ...unsupportedArchEnv };
+      const seat = { name: 'late', clientUrl, peerUrl, dataDir: `${folder}/late` };
+      const learner = new EtcdMember({ ...seat, binary: suite.cluster.binaries.etcd, args, env });
+      try {
+        await learner.spawn();
+        const look = async (): Promise<unknown> =>
+          (await etcd.maintenance.health()).members.find((entry) => entry.member.id === member.id);
+        await expect.poll(look, { timeout: 20_000 }).toMatchObject({ healthy: true, isLearner: true, isLeader: false });
+        const status = await etcd.maintenance.status({ endpoint: clientUrl });
+        expect(status).toMatchObject({ isLearner: true, header: { memberId: member.id } });
+        const opening = etcd.maintenance.snapshot({ endpoint: clientUrl });
+        if (suite.version === '3.4') {
+          await expect(opening).rejects.toMatchObject({ etcdCode: 'NotSupportedForLearner' });
+        } else {
+          const snapshot = await opening;
+          let bytes = 0;
+          for await (const piece of snapshot as AsyncIterable<Uint8Array>) bytes += piece.length;
+          expect(bytes).toBe(snapshot.totalBytes);
+        }
+        const steps = await etcd.maintenance.defragmentAll();
+        expect(new Map(steps.map((step) => [step.member.name, step.outcome]))).toEqual(
+          new Map([
+            [first!.name, 'defragmented'],
+            ['late', 'skipped'],
+          ]),
+        );
+        await expect
+          .poll(
+            () =>
+              etcd.cluster.promote(member.id).then(
+                () => true,
+                (error: EtcdError) => error.etcdCode,
+              ),
+            { timeout: 20_000 },
+          )
+          .toBe(true);
+        expect((await etcd.cluster.members()).members.some(({ isLearner }) => isLearner)).toBe(false);
+      } finally {
+        await learner.kill();
+        releasePorts(ports);
+        await rm(folder, { recursive: true, force: true });
       }
-      const steps = await etcd.maintenance.defragmentAll();
-      expect(new Map(steps.map((step) => [step.member.name, step.outcome]))).toEqual(
-        new Map([
-          [first!.name, 'defragmented'],
-          ['late', 'skipped'],
-        ]),
-      );
-      await expect
-        .poll(
-          () =>
-            etcd.cluster.promote(member.id).then(
-              () => true,
-              (error: EtcdError) => error.etcdCode,
-            ),
-          { timeout: 20_000 },
-        )
-        .toBe(true);
-      expect((await etcd.cluster.members()).members.some(({ isLearner }) => isLearner)).toBe(false);
-    } finally {
-      await learner.kill();
-      releasePorts(ports);
-      await rm(folder, { recursive: true, force: true });
-    }
-  }, 60_000);
-});
+    }, 60_000);
+  },
+  { grows: true },
+);
 
 describe('a cluster without a quorum [etcd 3.5, 3 member(s)]', () => {
   it('still tells its members and its health', async () => {

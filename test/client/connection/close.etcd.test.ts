@@ -2,7 +2,7 @@
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { Etcd } from '../../../src/client/etcd.ts';
-import { describeOnEtcd } from '../../support/fixtures.ts';
+import { describeOnRealEtcd } from '../../support/fixtures.ts';
 import { GrpcFaultProxy } from '../../support/grpc-fault-proxy.ts';
 import { expectProcessExits, snapshotResources } from '../../support/leaks.ts';
 import { tcpServer } from '../transport/servers.ts';
@@ -11,7 +11,7 @@ const child = (name: string): string => path.join(import.meta.dirname, 'children
 const STRICT = { env: { NODE_OPTIONS: '--unhandled-rejections=strict' } };
 
 describe('a process ends by itself', () => {
-  describeOnEtcd(
+  describeOnRealEtcd(
     'with a client',
     (suite) => {
       for (const way of ['closed', 'idle', 'inFlight', 'connecting', 'neverUsed']) {
@@ -47,7 +47,7 @@ describe('a process ends by itself', () => {
   );
 });
 
-describeOnEtcd(
+describeOnRealEtcd(
   'closing',
   (suite) => {
     it('leaves no timer, socket or anything else behind', async () => {

@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { InvalidArgumentError, UnavailableError } from '../../../src/client/errors.ts';
 import { Etcd } from '../../../src/client/etcd.ts';
 import { EtcdCluster } from '../../support/etcd-cluster.ts';
-import { describeOnEtcd, versions } from '../../support/fixtures.ts';
+import { describeOnRealEtcd, versions } from '../../support/fixtures.ts';
 import { GrpcFaultProxy } from '../../support/grpc-fault-proxy.ts';
 import { TempFolder } from '../../support/lifeline.ts';
 import { freePorts } from '../../support/ports.ts';
@@ -45,7 +45,7 @@ async function pipe(listenOn: net.ListenOptions, target: string): Promise<AsyncD
 
 const names = (etcd: Etcd): string[] => etcd.endpoints.map(({ endpoint }) => endpoint);
 
-describeOnEtcd('the endpoints of a client', (suite) => {
+describeOnRealEtcd('the endpoints of a client', (suite) => {
   const address = (): string => suite.cluster.members[0]!.address;
 
   it('may be a unix socket', async () => {
@@ -147,7 +147,7 @@ describeOnEtcd('the endpoints of a client', (suite) => {
 });
 
 describe('following the member list', () => {
-  describeOnEtcd(
+  describeOnRealEtcd(
     'of three members',
     (suite) => {
       it('adopts what can be reached, and keeps the seeds', async () => {
@@ -196,7 +196,7 @@ describe('following the member list', () => {
     { members: 3, versions: ['3.5'] },
   );
 
-  describeOnEtcd(
+  describeOnRealEtcd(
     'of members that advertise TLS',
     (suite) => {
       it('never falls back to clear text', async () => {
@@ -231,7 +231,7 @@ describe('following the member list', () => {
     { tls: 'server', versions: ['3.5'] },
   );
 
-  describeOnEtcd(
+  describeOnRealEtcd(
     'with a learner',
     (suite) => {
       it('leaves it out, but serves serializable reads from it when it is named', async () => {
@@ -292,6 +292,6 @@ describe('following the member list', () => {
         }
       });
     },
-    { versions: [versions[1]] },
+    { versions: [versions[1]], grows: true },
   );
 });

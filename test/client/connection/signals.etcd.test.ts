@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { AbortError } from '../../../src/client/errors.ts';
 import { Etcd } from '../../../src/client/etcd.ts';
 import { onAbort } from '../../../src/support/signals.ts';
-import { describeOnEtcd } from '../../support/fixtures.ts';
+import { describeOnRealEtcd } from '../../support/fixtures.ts';
 import { GrpcFaultProxy } from '../../support/grpc-fault-proxy.ts';
 
 describe('waiting for a signal', () => {
@@ -33,7 +33,7 @@ describe('waiting for a signal', () => {
   });
 });
 
-describeOnEtcd(
+describeOnRealEtcd(
   'a signal that many calls share',
   (suite) => {
     it('ends them all, and has one listener and no warning', async () => {

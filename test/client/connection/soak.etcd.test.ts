@@ -1,9 +1,9 @@
 import path from 'node:path';
 import { expect, it } from 'vitest';
-import { describeOnEtcd } from '../../support/fixtures.ts';
+import { describeOnRealEtcd } from '../../support/fixtures.ts';
 import { expectProcessExits } from '../../support/leaks.ts';
 
-describeOnEtcd(
+describeOnRealEtcd(
   'fifty thousand puts',
   () => {
     // The long form, a million: `npm run soak`.

@@ -5,7 +5,7 @@ import { EtcdError } from '../../../src/client/errors.ts';
 import { Etcd } from '../../../src/client/etcd.ts';
 import { GrpcCode } from '../../../src/protocol/status.ts';
 import { FaultProxy } from '../../support/fault-proxy.ts';
-import { describeOnEtcd, type EtcdSuite } from '../../support/fixtures.ts';
+import { describeOnRealEtcd, type EtcdSuite } from '../../support/fixtures.ts';
 import { type FaultRule, GrpcFaultProxy } from '../../support/grpc-fault-proxy.ts';
 
 const PUT = '/etcdserverpb.KV/Put';
@@ -31,7 +31,7 @@ async function rejected(promise: Promise<unknown>): Promise<EtcdError> {
   return error as EtcdError;
 }
 
-describeOnEtcd('a call whose answer does not come', (suite) => {
+describeOnRealEtcd('a call whose answer does not come', (suite) => {
   // What npm etcd3 sends three times each.
   for (const code of [1, 2, 4, 8, 10, 13, 14]) {
     it(`a put answered with code ${code} is sent once, and may have been applied`, async () => {

@@ -1,12 +1,12 @@
 /** What only a whole process shows: a blocked event loop, and what keeps a process alive. */
 import path from 'node:path';
 import { expect, it } from 'vitest';
-import { describeOnEtcd } from '../../support/fixtures.ts';
+import { describeOnRealEtcd } from '../../support/fixtures.ts';
 import { expectProcessExits } from '../../support/leaks.ts';
 
 const child = (name: string): string => path.join(import.meta.dirname, 'children', name);
 
-describeOnEtcd(
+describeOnRealEtcd(
   'a process with leases',
   (suite) => {
     it.each([

@@ -55,6 +55,13 @@ describe('the Cluster service', () => {
     expect(served.member.linearized).toBe(1);
   });
 
+  it('looks at addresses of a new member before it asks who brings them', async () => {
+    const served = new Served();
+    await served.enableAuth('ann', 'a/');
+    expect(await refusalOf(served.call(Cluster.memberAdd, { peerURLs: ['x'] }))).toBe(BAD_URLS);
+    expect(await refusalOf(served.call(Cluster.memberAdd, { peerURLs: [A] }))).toBe('3 etcdserver: user name is empty');
+  });
+
   it('does not give an id again that somebody had before', async () => {
     const served = new Served({ random: () => 0.5 });
     const added = await served.call(Cluster.memberAdd, { peerURLs: [A] });

@@ -8,6 +8,7 @@ import {
 } from '../../../src/protocol/generated/etcdserverpb.ts';
 import { Health } from '../../../src/protocol/generated/grpc_health_v1.ts';
 import { Election } from '../../../src/protocol/generated/v3electionpb.ts';
+import { Lock } from '../../../src/protocol/generated/v3lockpb.ts';
 import type { Init } from '../../../src/protocol/wire.ts';
 import { MemberGuard } from '../../../src/server/api/guards.ts';
 import { Identities } from '../../../src/server/api/identity.ts';
@@ -55,6 +56,18 @@ describe('who asks', () => {
     expect(await put({})).toBe('3 etcdserver: user name is empty');
     expect(await put({ metadata: { token: 'nonsense' } })).toBe('16 etcdserver: invalid auth token');
     expect(await put(user)).toBe('7 etcdserver: permission denied');
+  });
+
+  it('is not asked by what is for everybody: who logs in may bring a token that is over', async () => {
+    const served = new Served();
+    await served.enableAuth('ann', 'a/');
+    const stale = { metadata: { token: 'stale.1' } };
+    const login = { name: 'ann', password: 'wrong' };
+    expect(await refusalOf(served.call(Auth.authenticate, login, stale))).toMatch(/^3 .*authentication failed/);
+    // Of what it is made of, the first asks.
+    expect(await refusalOf(served.call(Lock.lock, { name: bytes('l') }, stale))).toBe(
+      '2 etcdserver: invalid auth token',
+    );
   });
 
   it('is told by either name of the metadata', async () => {

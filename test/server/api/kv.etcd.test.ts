@@ -16,7 +16,7 @@ import type { Init, MethodDescriptor } from '../../../src/protocol/wire.ts';
 import { kvMethods } from '../../../src/server/api/kv.ts';
 import { RpcError } from '../../../src/server/refusals.ts';
 import { adminClient } from '../../client/admin/callers.ts';
-import { describeOnEtcd } from '../../support/fixtures.ts';
+import { describeOnRealEtcd } from '../../support/fixtures.ts';
 import { ask, message } from './calls.ts';
 import { FakeGuard, FakeMember, OPTIONS } from './fake-member.ts';
 
@@ -111,7 +111,7 @@ async function answerOf(call: Promise<{ header?: object | undefined }>): Promise
   }
 }
 
-describeOnEtcd('KV, side by side', (suite) => {
+describeOnRealEtcd('KV, side by side', (suite) => {
   it('answers the same', async () => {
     using client = adminClient({ endpoints: suite.cluster.endpoints });
     const member = new FakeMember();

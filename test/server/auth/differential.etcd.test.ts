@@ -19,7 +19,7 @@ import { Lessor } from '../../../src/server/lease/lessor.ts';
 import { KvStore } from '../../../src/server/mvcc/store.ts';
 import { applyDelete, applyPut, applyTxn } from '../../../src/server/mvcc/txn.ts';
 import { type AdminClient, adminClient } from '../../client/admin/callers.ts';
-import { describeOnEtcd } from '../../support/fixtures.ts';
+import { describeOnRealEtcd } from '../../support/fixtures.ts';
 import { type Grant, message, permission } from './support.ts';
 
 const REQUESTS = 1_500;
@@ -197,7 +197,7 @@ function unchecked(made: AnyCall): AnyCall {
   return { method: KV.txn, request: { compare, success: seen(success), failure: seen(failure) } };
 }
 
-describeOnEtcd(
+describeOnRealEtcd(
   'auth, side by side',
   (suite) => {
     const model = new Model();

@@ -66,6 +66,21 @@ describe('simple tokens', () => {
     expect(await tokens.resolve(token)).toBe(E.InvalidAuthToken);
   });
 
+  it('are not remembered from logins before a restart, which are in the log', async () => {
+    tokens = new SimpleTokens({
+      now: () => now,
+      randomBytes: (count) => new Uint8Array(count),
+      actor: (username) => ({ username, revision: 7n }),
+      appliedIndex: () => 50n,
+      waitApplied: async () => {},
+      resumedAt: 42n,
+    });
+    const [before, after] = [await give('ada', 42n), await give('ada', 43n)];
+    expect(await tokens.resolve(before)).toBe(E.InvalidAuthToken);
+    expect(await tokens.resolve(after)).toMatchObject({ username: 'ada' });
+    expect(tokens.size).toBe(1);
+  });
+
   it('are forgotten once they have run out, the used ones not', async () => {
     const used = await give('ada', 1n);
     await give('bob', 2n);

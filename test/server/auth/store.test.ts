@@ -3,7 +3,7 @@ import { Role, User } from '../../../src/protocol/generated/authpb.ts';
 import { toBytes } from '../../../src/protocol/keys.ts';
 import { AuthErrors as E } from '../../../src/server/auth/errors.ts';
 import { AuthStore, NOBODY } from '../../../src/server/auth/store.ts';
-import { addUser, newUser, permission, storeWithRoot } from './support.ts';
+import { addUser, type Grant, newUser, permission, storeWithRoot } from './support.ts';
 
 describe('switching authentication on', () => {
   it('needs the user root, then its role', () => {
@@ -150,6 +150,19 @@ describe('changes', () => {
       permission(['rw', 'b', 'd']),
       permission(['r', 'b']),
     ]);
+  });
+
+  it('change a permission only if it is the first of its key', () => {
+    const grant = (...range: Grant): void => {
+      store.roleGrantPermission({ name: 'ada', perm: permission(range) });
+    };
+    grant('rw', 'k', 'z');
+    grant('w', 'k', 'z');
+    grant('r', 'k');
+    grant('r', 'k', 'z');
+    grant('w', 'k');
+    const perms = store.roleGet('ada') as unknown[];
+    expect(perms.slice(2)).toEqual([permission(['r', 'k', 'z']), permission(['r', 'k']), permission(['w', 'k'])]);
   });
 
   it('keep no password of a user without one', () => {

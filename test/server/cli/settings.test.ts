@@ -24,6 +24,7 @@ describe('settings', () => {
       '--listen-client-urls=http://127.0.0.1:1,http://[::1]:2',
       '--advertise-client-urls=http://a:1',
       '--quota-backend-bytes=5',
+      '--wal-segment-bytes=65536',
       '--unsafe-no-fsync',
     );
     expect(server).toMatchObject({
@@ -32,6 +33,7 @@ describe('settings', () => {
       advertiseClientUrls: ['http://a:1'],
       peerUrls: ['http://localhost:2380'],
       quotaBytes: 5,
+      walSegmentBytes: 65_536,
       unsafeNoFsync: true,
       heartbeatMs: 100,
       authToken: 'simple',

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { DataDirError } from '../../../src/server/member/data-dir.ts';
+import { DataDirError, dataDirPaths, saveImage } from '../../../src/server/member/data-dir.ts';
 import { Member } from '../../../src/server/member/member.ts';
 import { MemoryDisk } from '../../../src/server/storage/memory-disk.ts';
 import { WalError } from '../../../src/server/wal/index.ts';
@@ -95,5 +95,18 @@ describe('a data directory', () => {
     const disk = new MemoryDisk();
     await using _member = await startMember(clock, disk);
     expect(await failure(disk, clock)).toMatchObject({ name: 'WalError', code: 'locked' });
+  });
+
+  it('keeps nothing of an image that does not fit', async () => {
+    const clock = new VirtualClock();
+    const disk = await filled(clock);
+    const before = await image(disk, SNAP);
+    const full = (): Promise<void> => Promise.reject(Object.assign(new Error('full'), { code: 'ENOSPC' }));
+    const chunks = (async function* () {
+      yield Buffer.alloc(4_096);
+      await full();
+    })();
+    await expect(saveImage(disk, dataDirPaths(DATA_DIR), { sizeBytes: 8_192, chunks })).rejects.toThrow('full');
+    expect(await image(disk, SNAP)).toEqual(before);
   });
 });

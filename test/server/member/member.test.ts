@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { AuthErrors } from '../../../src/server/auth/errors.ts';
+import type { Member } from '../../../src/server/member/member.ts';
 import { MemoryDisk } from '../../../src/server/storage/memory-disk.ts';
 import { VirtualClock } from '../../support/virtual-clock.ts';
 import { CLIENT_URL, NAME, PEER_URL, put, startMember, valueAt } from './support.ts';
@@ -36,4 +38,27 @@ describe('a member', () => {
     expect(valueAt(second, 'a')).toBe('2');
     expect(second.state.store.revision).toBe(3);
   });
+
+  it('after a restart knows no token of before, though the logins are in its log', async () => {
+    const disk = new MemoryDisk();
+    const clock = new VirtualClock();
+    const first = await startMember(clock, disk);
+    await first.propose({ authUserAdd: { name: 'root', hashedPassword: 'of no meaning here' } });
+    await first.propose({ authUserGrantRole: { user: 'root', role: 'root' } });
+    await first.propose({ authEnable: {} });
+    const old = await login(first);
+    expect(await first.tokens.resolve(old)).toMatchObject({ username: 'root' });
+    await first.stop();
+    await using second = await startMember(clock, disk);
+    expect(await second.tokens.resolve(old)).toBe(AuthErrors.InvalidAuthToken);
+    expect(await second.tokens.resolve(await login(second))).toMatchObject({ username: 'root' });
+  });
 });
+
+/** A token for root. */
+async function login(member: Member): Promise<string> {
+  const authenticate = { name: 'root', password: '', simpleToken: member.tokens.prefix() };
+  const { result } = await member.propose({ authenticate });
+  if (result.type !== 'auth-login') throw new Error(`a login ended as ${result.type}`);
+  return (await member.tokens.issue(result.login)) as string;
+}

@@ -68,7 +68,13 @@ describe('a range', () => {
   });
 
   it('takes an order that nobody knows for none', () => {
-    expect(ask(letters, { sortOrder: 7 as Order })).toMatchObject({ kvs: 'a=3@2 b=9@3 c=2@4 d=0@5' });
+    const order = { sortOrder: 7 as Order };
+    expect(ask(letters, order)).toMatchObject({ kvs: 'a=3@2 b=9@3 c=2@4 d=0@5' });
+    // Also where a target without an order would mean an ascending one.
+    expect(ask(letters, { ...order, sortTarget: Target.VALUE, limit: 2n })).toMatchObject({
+      kvs: 'a=3@2 b=9@3',
+      more: true,
+    });
   });
 
   it('filters by revisions, bounds included, before it cuts', () => {

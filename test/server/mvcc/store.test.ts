@@ -65,6 +65,17 @@ describe('a store', () => {
     expect(at(store, 0)).toEqual(['a=bc@2']);
   });
 
+  it('keeps many records in little memory, each with its own bytes, and gives none much of the others', () => {
+    const store = new KvStore();
+    const values = Array.from({ length: 200 }, (_, i) => String(i).padStart(1 + ((i * 37) % 700), 'v'));
+    for (const value of values) commit(store, (txn) => put(txn, 'a', value));
+    const records = [...store.history(0, Number.POSITIVE_INFINITY)];
+    expect(records.map(({ bytes }) => Buffer.from(KeyValue.decode(bytes).value).toString())).toEqual(values);
+    const memory = new Set(records.map(({ bytes }) => bytes.buffer));
+    expect(memory.size).toBeLessThan(150);
+    for (const { byteLength } of memory) expect(byteLength).toBeLessThanOrEqual(2048);
+  });
+
   it('orders keys by their bytes, not as text', () => {
     const store = new KvStore();
     const keys = ['ÿ', 'a', 'Z', '\0', 'aa', 'é'];

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import {
+  KV,
   PutRequest,
   PutResponse,
   RangeResponse,
@@ -10,6 +11,9 @@ import {
   WatchResponse,
 } from '../../../src/protocol/generated/etcdserverpb.ts';
 import { GrpcCode } from '../../../src/protocol/status.ts';
+import { Refusals, RpcError } from '../../../src/server/refusals.ts';
+import { type ServerCall, unary } from '../../../src/server/rpc/call.ts';
+import { onAbort } from '../../../src/support/signals.ts';
 import { SECRET, serve } from '../http/serving.ts';
 import { connectRaw, framed } from './raw-client.ts';
 
@@ -97,6 +101,33 @@ describe('a unary call', () => {
     client.session.destroy();
     await until(() => server.seen.cancelled === 3);
     expect(server.seen.reasons).toEqual(['context canceled', 'context deadline exceeded', 'context canceled']);
+  });
+
+  it('calls off waits that ask for no signal: when its client goes, and when its time is over', async () => {
+    const told: string[] = [];
+    const calls: ServerCall[] = [];
+    const put = unary(KV.put, (request, call) => {
+      calls.push(call);
+      return new Promise<never>((_resolve, reject) => {
+        const off = onAbort(call.cancellation, () => told.push('taken off'));
+        onAbort(call.cancellation, () => {
+          told.push(Buffer.from(request.key).toString());
+          reject(new RpcError(Refusals.Canceled));
+        });
+        off();
+      });
+    });
+    await using server = await serve({ methods: new Map([[PUT, put]]) });
+    await using client = await connectRaw(server.url);
+    const stream = client.open({ path: PUT, data: [key('gone')] });
+    await until(() => calls.length === 1);
+    expect(calls[0]?.cancellation?.aborted).toBe(false);
+    stream.close(8);
+    await until(() => told.length === 1);
+    await client.call({ path: PUT, data: [key('late')], headers: { 'grpc-timeout': '20m' } });
+    expect(told).toEqual(['gone', 'late']);
+    onAbort(calls[0]?.cancellation, () => told.push('at once'));
+    expect(told).toEqual(['gone', 'late', 'at once']);
   });
 });
 

@@ -14,6 +14,9 @@ export const MEMBER = {
     least: 0,
     aliases: ['experimental-snapshot-catchup-entries'],
   }),
+  'wal-segment-bytes': int(64_000_000, 'Length at which a file of the log is closed; etcd has no flag for it.', {
+    least: 4_096,
+  }),
   'heartbeat-interval': int(100, 'Time between two heartbeats, in ms.', { least: 0 }),
   'election-timeout': int(1_000, 'Time without a leader before an election, in ms.', { least: 0 }),
   'initial-election-tick-advance': bool(true, 'Start with the first election nearly due.', { effect: 'none' }),
