@@ -7,6 +7,7 @@ import { restoreDataDir } from './member/restore.ts';
 import { nodeDisk } from './storage/node-disk.ts';
 import { nextTurn } from './system.ts';
 
+/** What to restore, and as whom. */
 export interface RestoreSnapshotOptions {
   /** What `etcdctl snapshot save` or a server's Snapshot call wrote, of an etcd or of this server. */
   readonly snapshotFile: string;
