@@ -1,11 +1,13 @@
 /**
- * Three suites. `unit` needs nothing but Node. `etcd` runs against real etcd servers, which
+ * Four suites. `unit` needs nothing but Node, and `long` neither, but it takes too long for the inner loop: processes,
+ * thousands of runs. `etcd` runs against real etcd servers, which
  * its global set-up fetches. `package` needs `npm run build` and looks at what is published.
  */
 import { defineConfig } from 'vitest/config';
 
 const onEtcd = ['test/**/*.etcd.test.ts', 'test/support-tests/**/*.test.ts'];
 const onPackage = ['test/package/**/*.test.ts'];
+const long = ['test/**/*.long.test.ts'];
 
 export default defineConfig({
   // Examples and the documents' code import the package by its name.
@@ -19,11 +21,19 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['test/**/*.test.ts'],
-          exclude: [...onEtcd, ...onPackage],
+          exclude: [...onEtcd, ...onPackage, ...long],
           // The files share what they import, in each worker: a third of the time went into loading it anew.
           isolate: false,
           // For what hangs. Nothing here waits for time to pass, but a machine may be busy.
           testTimeout: 60_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'long',
+          include: long,
+          testTimeout: 120_000,
         },
       },
       {

@@ -26,7 +26,7 @@ const consensus: readonly Step[] = [
 const stages: readonly (readonly [steps: readonly Step[], atOnce: number])[] = [
   [[generate], 1],
   [[suite('unit'), ...tools], 2],
-  [consensus, 2],
+  [[...consensus, suite('long')], 2],
   [[build], 1],
   [[docs, benchPackages, etcd], 2],
   [[benchTypes, suite('package')], 2],

@@ -20,7 +20,7 @@ export const tools: readonly Step[] = [
 ];
 
 /** The suites of vitest.config.ts. */
-export type Suite = 'unit' | 'etcd' | 'package';
+export type Suite = 'unit' | 'long' | 'etcd' | 'package';
 
 /** A vitest suite, counted by its tests. With `live` its progress is shown as it runs. */
 export function suite(name: Suite, live = false): Step {

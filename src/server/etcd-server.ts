@@ -22,7 +22,7 @@ import { deferred } from '../support/signals.ts';
 import { ServerMetrics } from './http/metrics.ts';
 import type { ServerLog } from './log.ts';
 import { silentLog } from './log.ts';
-import { MemberRemovedError } from './member/member.ts';
+import { MemberRemovedError } from './member/errors.ts';
 import { type OpenPorts, openPorts } from './open-ports.ts';
 import type { EtcdServerOptions } from './options.ts';
 import { idText, type StartedMember, startMember } from './start-member.ts';

@@ -3,7 +3,8 @@
  *
  * The rooms: `boot.ts` what it starts from, `loop.ts` what consensus wants done, `proposals.ts` requests on their way,
  * `reads.ts` linearizable reads, `lease-keeper.ts` leases, `snapshots.ts` images, `member-changes.ts` the checks of
- * changes, `upkeep.ts` and `compactor.ts` what is done on the side. Here is only what ties them: who is told of what,
+ * changes, `hand-over.ts` and `publish.ts` leadership given away and the member's name, `upkeep.ts` and `compactor.ts` what
+ * is done on the side. Here is only what ties them: who is told of what,
  * and in which order.
  *
  * It ends once, by {@link Member.stop} or by a failure that nothing here can mend ({@link Member.failed}); then every
@@ -15,46 +16,34 @@ import type { InternalRaftRequest } from '../../protocol/generated/raftinternalp
 import type { ClusterId, MemberId } from '../../protocol/int64.ts';
 import type { Init } from '../../protocol/wire.ts';
 import type { Clock, Timer } from '../../support/clock.ts';
-import { type Cancellation, deferred, onAbort, sleep } from '../../support/signals.ts';
+import { type Cancellation, deferred } from '../../support/signals.ts';
 import { StateMachine } from '../apply/machine.ts';
 import type { AppliedState } from '../apply/state.ts';
 import type { PasswordHasher } from '../auth/passwords.ts';
 import type { TokenProvider } from '../auth/tokens.ts';
-import { type Entry, message, NONE, RawNode, type SoftState } from '../raft/index.ts';
+import { type Entry, message, NONE, type RawNode, type SoftState } from '../raft/index.ts';
 import { Refusals, RpcError } from '../refusals.ts';
 import type { BackendMember } from '../snapshot/backend-state.ts';
 import type { BoltImage } from '../snapshot/bolt/writer.ts';
 import { type Booted, boot } from './boot.ts';
 import { Changes } from './changes.ts';
 import { Compactor } from './compactor.ts';
+import { newCore } from './core.ts';
+import { MemberRemovedError } from './errors.ts';
+import { HandOver } from './hand-over.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import { Loop, type LoopTasks } from './loop.ts';
 import { type ClusterView, checkChange, planChange } from './member-changes.ts';
 import { type MemberOptions, type ResolvedOptions, resolveOptions } from './options.ts';
 import { noPeers, type Peers } from './peers.ts';
 import { Proposals } from './proposals.ts';
+import { publish } from './publish.ts';
 import { Reads } from './reads.ts';
 import { RequestIds } from './request-ids.ts';
 import type { MemberChange, Proposed, ProposeOptions, RaftPosition, ServingMember } from './serving.ts';
 import { Snapshots } from './snapshots.ts';
 import { Space } from './space.ts';
 import { Upkeep } from './upkeep.ts';
-
-/** Bytes of entries in one message to a follower, and messages on their way to one; as etcd has them. */
-const MAX_MESSAGE_BYTES = 1024 * 1024;
-const MAX_INFLIGHT_MESSAGES = 512;
-
-/** How long to wait before saying again who one is, in ms. */
-const PUBLISH_RETRY_MS = 500;
-
-/** Why a member ended that was removed from its cluster. */
-export class MemberRemovedError extends Error {
-  override name = 'MemberRemovedError';
-
-  constructor() {
-    super('the member was removed from its cluster');
-  }
-}
 
 /** See the head of this file. */
 export class Member implements ServingMember {
@@ -82,6 +71,7 @@ export class Member implements ServingMember {
   readonly #leases: LeaseKeeper;
   readonly #upkeep: Upkeep;
   readonly #snapshots: Snapshots;
+  readonly #handOver: HandOver;
   #compactor: Compactor | undefined;
   #ticker: Timer | undefined;
   #soft: SoftState = { lead: NONE, role: 'StateFollower' };
@@ -151,10 +141,22 @@ export class Member implements ServingMember {
     const common = { clock, state, proposals, peers, changes: this.#changes, waits, position, timeoutMs, extendMs };
     this.#leases = new LeaseKeeper({ id: this.id, ...common });
     this.#upkeep = new Upkeep({ clock, state, pause, failed });
-    this.#node = this.#newNode();
+    this.#node = newCore(booted, options);
     this.#startCommit = this.#node.raft.log.committed;
     this.#loop = this.#newLoop();
     this.#snapshots = this.#newSnapshots();
+    this.#handOver = new HandOver({
+      id: this.id,
+      members: this.#machine.members,
+      peers,
+      clock,
+      changes: this.#changes,
+      leader: () => this.#soft.lead,
+      transfer: (to) => this.#loop.with((node) => node.transferLeader(to)),
+      timeoutMs,
+      electionMs: options.electionMs,
+      ending: this.#ending.signal,
+    });
   }
 
   /**
@@ -249,20 +251,8 @@ export class Member implements ServingMember {
     return result.type === 'members' ? result.members : this.#machine.members.list();
   }
 
-  async moveLeader(to: bigint, signal?: AbortSignal): Promise<void> {
-    if (!this.#leads) throw new RpcError(Refusals.NotLeader);
-    const target = this.#machine.members.get(to);
-    if (!target || target.isLearner) throw new RpcError(Refusals.BadLeaderTransferee);
-    if (to === this.id) return;
-    this.#loop.with((node) => node.transferLeader(to as MemberId));
-    const endsAt = this.#clock.now() + this.#options.requestTimeoutMs;
-    while (this.#soft.lead !== to) {
-      if (this.#ending.signal.aborted) throw new RpcError(Refusals.Stopped);
-      if (signal?.aborted) throw new RpcError(Refusals.Canceled);
-      const left = endsAt - this.#clock.now();
-      if (left <= 0) throw new RpcError(Refusals.TimeoutLeaderTransfer);
-      await this.#changes.next(left, signal);
-    }
+  moveLeader(to: bigint, signal?: AbortSignal): Promise<void> {
+    return this.#handOver.to(to, signal);
   }
 
   async defragment(): Promise<void> {
@@ -304,28 +294,6 @@ export class Member implements ServingMember {
   get #alone(): boolean {
     const { tracker } = this.#node.raft;
     return tracker.isSingleton && tracker.voters[0] === this.id;
-  }
-
-  #newNode(): RawNode {
-    const { random, electionTicks } = this.#options;
-    const { log, applied, founders } = this.#booted;
-    const node = new RawNode({
-      id: this.id,
-      storage: log,
-      applied,
-      random,
-      electionTicks,
-      heartbeatTicks: 1,
-      asyncStorageWrites: true,
-      preVote: true,
-      checkQuorum: true,
-      stepDownOnRemoval: true,
-      refusalsTellCommit: true,
-      maxSizePerMessage: MAX_MESSAGE_BYTES,
-      maxInflightMessages: MAX_INFLIGHT_MESSAGES,
-    });
-    if (founders) node.bootstrap(founders);
-    return node;
   }
 
   #newLoop(): Loop {
@@ -375,7 +343,12 @@ export class Member implements ServingMember {
     }
     this.#loop.wake();
     this.#campaignOnce();
-    this.#publish().catch((error: unknown) => this.#fail(error));
+    const { name, clientUrls } = this.#options;
+    const propose = (request: Init<InternalRaftRequest>): Promise<unknown> => this.#proposeSelf(request);
+    publish({ id: this.id, name, clientUrls, clock: this.#clock, propose, signal: this.#ending.signal }).then(
+      (heard) => heard && this.#ready.resolve(),
+      (error: unknown) => this.#fail(error),
+    );
   }
 
   #tick(): void {
@@ -457,23 +430,6 @@ export class Member implements ServingMember {
     this.#loop.wake();
   }
 
-  /** Says who this member is, as often as it takes. */
-  async #publish(): Promise<void> {
-    const { name, clientUrls } = this.#options;
-    const memberAttributes = { name, clientUrls: [...(await clientUrls)] };
-    const { signal } = this.#ending;
-    while (!signal.aborted) {
-      try {
-        await this.#proposeSelf({ clusterMemberAttrSet: { memberID: this.id, memberAttributes } });
-        this.#ready.resolve();
-        return;
-      } catch (error) {
-        if (!(error instanceof RpcError)) throw error;
-      }
-      await sleep(this.#clock, PUBLISH_RETRY_MS, signal);
-    }
-  }
-
   #proposeSelf(request: Init<InternalRaftRequest>): Promise<Proposed> {
     return this.#proposals.propose(request, { actor: this.#machine.auth.self() });
   }
@@ -500,25 +456,11 @@ export class Member implements ServingMember {
   }
 
   async #stop(): Promise<void> {
-    if (this.#leads && !this.#alone) await this.#handOver();
+    if (this.#leads && !this.#alone) await this.#handOver.toLongestConnected();
     this.#halt();
     await this.#snapshots.end();
     await this.#peers.close();
     // What it rejects with has been told as the failure, or concerns what nobody was promised.
     await this.#booted.journal.close().catch(() => {});
-  }
-
-  /** To whoever has been connected for longest; if that fails the others elect a leader as they do after a crash. */
-  async #handOver(): Promise<void> {
-    const since = ({ id }: BackendMember): number => this.#peers.connectedSince(id) ?? Number.POSITIVE_INFINITY;
-    const others = this.#machine.members.list().filter(({ id, isLearner }) => id !== this.id && !isLearner);
-    const [heir] = others.toSorted((a, b) => since(a) - since(b));
-    if (!heir || since(heir) === Number.POSITIVE_INFINITY) return;
-    const limit = new AbortController();
-    const timer = this.#clock.after(this.#options.electionMs, () => limit.abort(), { background: true });
-    const unlisten = onAbort(this.#ending.signal, () => limit.abort());
-    await this.moveLeader(heir.id, limit.signal).catch(() => {});
-    unlisten();
-    timer.cancel();
   }
 }
