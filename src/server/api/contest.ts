@@ -29,6 +29,7 @@ import type { ServingMember } from '../member/serving.ts';
 import { type KeyString, type KvRecord, recordValue } from '../mvcc/record.ts';
 import type { OpResult } from '../mvcc/txn.ts';
 import { type Refusal, Refusals, RpcError } from '../refusals.ts';
+import { freeLeaseId } from './lease-id.ts';
 import type { LocalKv } from './local-kv.ts';
 import { untilDeleted } from './local-watch.ts';
 
@@ -121,7 +122,7 @@ export class Contest {
 
   async #enter(kv: LocalKv, { name, lease: given, value, lost }: Contender): Promise<Entered> {
     const ownLease = given === 0n;
-    const lease = ownLease ? randomLease(this.#random) : given;
+    const lease = ownLease ? freeLeaseId(this.#member, this.#random) : given;
     if (ownLease) await kv.grant(lease, LEASE_SECONDS);
     const prefix = prefixOf(name);
     const key = concatBytes(prefix, toBytes(lease.toString(16)));
@@ -234,11 +235,4 @@ function foundIn(result: OpResult | undefined): KvRecord | undefined {
 
 function prefixOf(name: Uint8Array): Uint8Array {
   return concatBytes(name, toBytes('/'));
-}
-
-/** A positive number of 63 bits. */
-function randomLease(random: () => number): bigint {
-  const high = BigInt(Math.floor(random() * 2 ** 31));
-  const low = BigInt(Math.floor(random() * (2 ** 32 - 1)) + 1);
-  return (high << 32n) | low;
 }

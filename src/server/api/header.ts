@@ -6,7 +6,7 @@
  * @module
  */
 import type { ResponseHeader } from '../../protocol/generated/etcdserverpb.ts';
-import type { ServingMember } from '../member/serving.ts';
+import type { Proposed, ServingMember } from '../member/serving.ts';
 
 /**
  * A header as of now.
@@ -15,6 +15,11 @@ import type { ServingMember } from '../member/serving.ts';
  */
 export function headerOf(member: ServingMember, revision: number = member.state.store.revision): ResponseHeader {
   return { ...memberHeader(member), revision: BigInt(revision) };
+}
+
+/** A header as of right after a request was applied. */
+export function headerAfter({ clusterId, id }: ServingMember, { revision, term }: Proposed): ResponseHeader {
+  return { clusterId, memberId: id, revision: BigInt(revision), raftTerm: BigInt(term) };
 }
 
 /** A header without a revision, which answers about the members have. */

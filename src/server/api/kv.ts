@@ -20,7 +20,6 @@ import type {
   RangeRequest,
   RangeResponse,
   RangeStreamResponse,
-  ResponseHeader,
   TxnRequest,
   TxnResponse,
 } from '../../protocol/generated/etcdserverpb.ts';
@@ -33,7 +32,7 @@ import { type ApplyError, readTxn } from '../mvcc/txn.ts';
 import { type Refusal, Refusals, RpcError } from '../refusals.ts';
 import type { Encoded, Method, Outlet, Reply, ServerCall } from '../rpc/call.ts';
 import type { ApiOptions, Guard } from './guard.ts';
-import { headerOf } from './header.ts';
+import { headerAfter, headerOf } from './header.ts';
 import { checkDelete, checkedFirst, checkPut, checkRange, checkRangeStream, refuse } from './kv-check.ts';
 import { encodeDelete, encodePut, encodeRange, encodeTxn } from './kv-encode.ts';
 import { streamRange } from './kv-stream.ts';
@@ -79,7 +78,7 @@ class KvService {
 
   readonly put = async (request: PutRequest, call: ServerCall, actor: Actor): Promise<Reply<PutResponse>> => {
     const done = await this.#member.propose({ put: request }, { actor, signal: call.cancellation ?? call.signal });
-    return encodePut(this.#headerOf(done), resultOf(done, 'put'));
+    return encodePut(headerAfter(this.#member, done), resultOf(done, 'put'));
   };
 
   readonly deleteRange = async (
@@ -89,13 +88,13 @@ class KvService {
   ): Promise<Reply<DeleteRangeResponse>> => {
     const signal = call.cancellation ?? call.signal;
     const done = await this.#member.propose({ deleteRange: request }, { actor, signal });
-    return encodeDelete(this.#headerOf(done), resultOf(done, 'delete'), request.prevKv);
+    return encodeDelete(headerAfter(this.#member, done), resultOf(done, 'delete'), request.prevKv);
   };
 
   readonly txn = async (request: TxnRequest, call: ServerCall, actor: Actor): Promise<Reply<TxnResponse>> => {
     if (isReadOnly(request)) return this.#readTxn(request, call, actor);
     const done = await this.#member.propose({ txn: request }, { actor, signal: call.cancellation ?? call.signal });
-    return encodeTxn(this.#headerOf(done), resultOf(done, 'txn'), request);
+    return encodeTxn(headerAfter(this.#member, done), resultOf(done, 'txn'), request);
   };
 
   readonly compact = async (
@@ -105,7 +104,7 @@ class KvService {
   ): Promise<Reply<CompactionResponse>> => {
     const done = await this.#member.propose({ compaction: request }, { actor, signal: call.signal });
     if (request.physical) await this.#member.swept?.(call.signal);
-    return { header: this.#headerOf(done) };
+    return { header: headerAfter(this.#member, done) };
   };
 
   async #readTxn(request: TxnRequest, call: ServerCall, actor: Actor): Promise<Encoded> {
@@ -127,10 +126,6 @@ class KvService {
     if (serializable) return;
     await this.#member.linearize(call.cancellation ?? call.signal);
     refuse(this.#member.state.auth.checkUnchanged(actor));
-  }
-
-  #headerOf({ revision, term }: Proposed): ResponseHeader {
-    return { ...headerOf(this.#member, revision), raftTerm: BigInt(term) };
   }
 }
 

@@ -20,14 +20,14 @@ import {
   type LeaseRevokeResponse,
   type LeaseTimeToLiveRequest,
   type LeaseTimeToLiveResponse,
-  type ResponseHeader,
 } from '../../protocol/generated/etcdserverpb.ts';
 import type { Init } from '../../protocol/wire.ts';
 import type { Actor } from '../auth/store.ts';
-import type { Proposed, ServingMember } from '../member/serving.ts';
+import type { ServingMember } from '../member/serving.ts';
 import type { Method, Outlet, ServerCall } from '../rpc/call.ts';
 import type { ApiOptions, Guard } from './guard.ts';
-import { headerOf } from './header.ts';
+import { headerAfter, headerOf } from './header.ts';
+import { freeLeaseId } from './lease-id.ts';
 
 /** The methods of `etcdserverpb.Lease`. */
 export function leaseMethods(member: ServingMember, guard: Guard, options: ApiOptions): readonly Method[] {
@@ -55,11 +55,11 @@ class LeaseService {
     { signal }: ServerCall,
     actor: Actor,
   ): Promise<Init<LeaseGrantResponse>> => {
-    const leaseGrant = { ID: ID === 0n ? this.#freeId() : ID, TTL };
+    const leaseGrant = { ID: ID === 0n ? freeLeaseId(this.#member, this.#random) : ID, TTL };
     const done = await this.#member.propose({ leaseGrant }, { actor, signal });
     const { result } = done;
     if (result.type !== 'lease-grant') throw new TypeError(`a lease was to be granted, and a ${result.type} applied`);
-    return { header: this.#headerOf(done), ID: result.id, TTL: BigInt(result.ttlSeconds) };
+    return { header: headerAfter(this.#member, done), ID: result.id, TTL: BigInt(result.ttlSeconds) };
   };
 
   readonly revoke = async (
@@ -68,7 +68,7 @@ class LeaseService {
     actor: Actor,
   ): Promise<Init<LeaseRevokeResponse>> => {
     const done = await this.#member.propose({ leaseRevoke: { ID } }, { actor, signal });
-    return { header: this.#headerOf(done) };
+    return { header: headerAfter(this.#member, done) };
   };
 
   /** One renewal after the other, in the order of the requests. Ends with them. */
@@ -106,21 +106,4 @@ class LeaseService {
     const leases = this.#member.state.lessor.list().map((ID) => ({ ID }));
     return { header: headerOf(this.#member), leases };
   };
-
-  /** A positive number that no lease has here. */
-  #freeId(): bigint {
-    const { lessor } = this.#member.state;
-    for (;;) {
-      const id = (this.#bits(31) << 32n) | this.#bits(32);
-      if (id !== 0n && !lessor.has(id)) return id;
-    }
-  }
-
-  #bits(count: number): bigint {
-    return BigInt(Math.floor(this.#random() * 2 ** count));
-  }
-
-  #headerOf({ revision, term }: Proposed): ResponseHeader {
-    return { ...headerOf(this.#member, revision), raftTerm: BigInt(term) };
-  }
 }

@@ -8,7 +8,6 @@
  */
 import { RangeRequest, TxnRequest } from '../../protocol/generated/etcdserverpb.ts';
 import type { Init } from '../../protocol/wire.ts';
-import type { AuthError } from '../auth/errors.ts';
 import type { ServingMember } from '../member/serving.ts';
 import { query } from '../mvcc/query.ts';
 import type { KvRecord } from '../mvcc/record.ts';
@@ -16,6 +15,7 @@ import type { OpResult } from '../mvcc/txn.ts';
 import { Refusals, RpcError } from '../refusals.ts';
 import type { ServerCall } from '../rpc/call.ts';
 import type { Identities } from './identity.ts';
+import { refuse } from './kv-check.ts';
 
 /** What a transaction came to. */
 export interface LocalTxn {
@@ -86,8 +86,4 @@ export class LocalKv {
   throwIfAborted(): void {
     if (this.signal.aborted) throw new RpcError(Refusals.Canceled);
   }
-}
-
-function refuse(error: AuthError | undefined): void {
-  if (error) throw new RpcError(error);
 }

@@ -29,6 +29,7 @@ import {
 import type { BackendMember, BackendState } from '../snapshot/backend-state.ts';
 import { encodeMember } from '../snapshot/go-json.ts';
 import type { Disk } from '../storage/disk.ts';
+import { parentOf } from '../storage/paths.ts';
 import {
   FROM_START,
   readSnapshots,
@@ -38,7 +39,7 @@ import {
   WalError,
   type WalSnapshot,
 } from '../wal/index.ts';
-import { DataDirError, type DataDirPaths, dataDirPaths, type OpenImage, openImage, parentOf } from './data-dir.ts';
+import { DataDirError, type DataDirPaths, dataDirPaths, type OpenImage, openImage } from './data-dir.ts';
 import { clusterIdOf, memberIdOf } from './ids.ts';
 import { type Journal, noJournal } from './journal.ts';
 

@@ -12,6 +12,7 @@ import { type LoadedState, readBackendState, readStore } from '../snapshot/backe
 import { BoltFile } from '../snapshot/bolt/reader.ts';
 import type { BoltImage } from '../snapshot/bolt/writer.ts';
 import type { Disk } from '../storage/disk.ts';
+import { parentOf } from '../storage/paths.ts';
 
 /** Why a data directory can't be used. */
 export class DataDirError extends Error {
@@ -103,10 +104,4 @@ async function writeImage(disk: Disk, path: string, image: BoltImage): Promise<v
   } finally {
     await file.close();
   }
-}
-
-/** The directory that something is in. */
-export function parentOf(path: string): string {
-  const slash = path.lastIndexOf('/');
-  return slash < 0 ? '.' : slash === 0 ? '/' : path.slice(0, slash);
 }

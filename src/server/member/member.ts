@@ -214,11 +214,6 @@ export class Member implements ServingMember {
     return () => timer.cancel();
   }
 
-  /** An id for a lease whose client has chosen none. */
-  nextLeaseId(): bigint {
-    return this.#ids.nextLease();
-  }
-
   propose(request: Init<InternalRaftRequest>, options?: ProposeOptions): Promise<Proposed> {
     return this.#proposals.propose(request, options);
   }

@@ -10,7 +10,6 @@
 const SUFFIX_BITS = 48n;
 const SUFFIX_LIMIT = 2 ** 48;
 const COUNTER = 256;
-const MAX_INT64 = 2n ** 63n - 1n;
 
 /** See the head of this file. */
 export class RequestIds {
@@ -27,10 +26,5 @@ export class RequestIds {
   next(): bigint {
     this.#suffix = this.#suffix + 1 === SUFFIX_LIMIT ? 1 : this.#suffix + 1;
     return this.#prefix | BigInt(this.#suffix);
-  }
-
-  /** The same for leases, which are positive numbers where the server chooses. */
-  nextLease(): bigint {
-    return this.next() & MAX_INT64;
   }
 }

@@ -23,9 +23,10 @@ import type { BackendState } from '../snapshot/backend-state.ts';
 import { BoltFile } from '../snapshot/bolt/reader.ts';
 import { checkDigest } from '../snapshot/digest.ts';
 import type { Disk } from '../storage/disk.ts';
+import { parentOf } from '../storage/paths.ts';
 import { Wal } from '../wal/index.ts';
 import { encodeConfState, type InitialMember } from './boot.ts';
-import { DataDirError, dataDirPaths, parentOf, saveImage } from './data-dir.ts';
+import { DataDirError, dataDirPaths, saveImage } from './data-dir.ts';
 import { clusterIdOf, memberIdOf } from './ids.ts';
 
 /** The term of the entries that found a cluster. */

@@ -20,6 +20,7 @@ import { EMPTY } from '../../protocol/wire.ts';
 import type { Entry, EntryId, HardState } from '../raft/types.ts';
 import { EMPTY_HARD_STATE, isEmptyHardState } from '../raft/types.ts';
 import type { Disk, DiskFile } from '../storage/disk.ts';
+import { parentOf } from '../storage/paths.ts';
 import { WalError } from './errors.ts';
 import { FrameEncoder, RecordType } from './frame.ts';
 import { FROM_START, readWal, sameOwner, type WalContents } from './reader.ts';
@@ -352,11 +353,6 @@ async function takeLast(disk: Disk, directory: string): Promise<{ file: DiskFile
     await file.close();
     throw error;
   }
-}
-
-function parentOf(path: string): string {
-  const slash = path.lastIndexOf('/');
-  return slash < 0 ? '.' : slash === 0 ? '/' : path.slice(0, slash);
 }
 
 function gapIn(entries: readonly Entry[], lastIndex: number): WalError | undefined {
