@@ -60,6 +60,13 @@ export interface InitialMember {
   readonly peerUrls: readonly string[];
 }
 
+/** A cluster that is there already, as one of its members says. */
+export interface ExistingCluster {
+  readonly clusterId: bigint;
+  /** Among them this one: added, and never started. */
+  readonly members: readonly BackendMember[];
+}
+
 export interface BootOptions {
   /** Name of this member: one of `initialCluster`. */
   readonly name: string;

@@ -15,7 +15,7 @@ import type { AppliedState } from '../apply/state.ts';
 import { type Refusal, Refusals, RpcError } from '../refusals.ts';
 import type { AppliedWaits } from './applied-waits.ts';
 import type { Changes } from './changes.ts';
-import type { LeaseAnswer, LeaseTimes, Peers } from './peers.ts';
+import type { LeaseTimes, PeerAnswer, Peers } from './peers.ts';
 import type { Proposals } from './proposals.ts';
 import type { RaftPosition } from './serving.ts';
 
@@ -113,7 +113,7 @@ export class LeaseKeeper {
    */
   async #atPrimary<T>(
     here: () => Promise<T | undefined>,
-    there: (leader: bigint) => Promise<LeaseAnswer<T>>,
+    there: (leader: bigint) => Promise<PeerAnswer<T>>,
     signal: AbortSignal | undefined,
   ): Promise<T> {
     const { id, clock, changes, waits, position, timeoutMs } = this.#options;
@@ -134,6 +134,7 @@ export class LeaseKeeper {
       else {
         const answer = await there(leader);
         if (answer.type === 'answer') return answer.value;
+        if (answer.type === 'refused') throw new RpcError(answer.refusal);
         await changes.next(Math.min(left, FORWARD_RETRY_MS), signal);
       }
     }

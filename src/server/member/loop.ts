@@ -45,7 +45,7 @@ export interface LoopOptions {
   readonly node: RawNode;
   readonly storage: MemoryStorage;
   readonly journal: Journal;
-  readonly peers: Peers;
+  readonly peers: Pick<Peers, 'send'>;
   /** Lets the event loop do something else. */
   readonly pause: () => Promise<void>;
   /** Monotonic time in ms. */

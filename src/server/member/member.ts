@@ -35,7 +35,7 @@ import { LeaseKeeper } from './lease-keeper.ts';
 import { Loop, type LoopTasks } from './loop.ts';
 import { type ClusterView, checkChange, planChange } from './member-changes.ts';
 import { type MemberOptions, type ResolvedOptions, resolveOptions } from './options.ts';
-import { noPeers, type Peers } from './peers.ts';
+import { noPeers, type PeerHost, type Peers } from './peers.ts';
 import { Proposals } from './proposals.ts';
 import { publish } from './publish.ts';
 import { Reads } from './reads.ts';
@@ -90,10 +90,9 @@ export class Member implements ServingMember {
   #stopping: Promise<void> | undefined;
 
   private constructor(options: ResolvedOptions, booted: Booted) {
-    const { clock, peers = noPeers, pause, requestTimeoutMs: timeoutMs } = options;
+    const { clock, connect = noPeers, pause, requestTimeoutMs: timeoutMs } = options;
     this.#options = options;
     this.#clock = clock;
-    this.#peers = peers;
     this.#booted = booted;
     this.id = booted.id;
     this.clusterId = booted.clusterId;
@@ -126,6 +125,8 @@ export class Member implements ServingMember {
       memberId: this.id,
     });
     const state = this.#machine;
+    const peers = connect(this.#asHost());
+    this.#peers = peers;
     this.#space = new Space(this.id, state, (alarm) => this.#proposeSelf({ alarm }));
     this.#proposals = new Proposals({
       clock,
@@ -291,6 +292,32 @@ export class Member implements ServingMember {
     return tracker.isSingleton && tracker.voters[0] === this.id;
   }
 
+  #asHost(): PeerHost {
+    const member = this;
+    return {
+      id: this.id,
+      clusterId: this.clusterId,
+      version: this.version,
+      get members() {
+        return member.#machine.members;
+      },
+      get leader() {
+        return member.#soft.lead;
+      },
+      now: () => this.#clock.now(),
+      receive: (m) => this.#loop.with((node) => node.step(m)),
+      receiveSnapshot: async () => {
+        throw new RpcError(Refusals.Stopped);
+      },
+      unreachable: (id) => this.#loop.with((node) => node.reportUnreachable(id as MemberId)),
+      removed: () => this.#fail(new MemberRemovedError()),
+      renewLeaseHere: (id, signal) => this.#leases.renew(id, signal),
+      timeToLiveHere: (id, signal) => this.#leases.timeToLive(id, signal),
+      promoteHere: (id, signal) => this.changeMembers({ type: 'promote', id }, signal),
+      hashKv: () => Refusals.Stopped,
+    };
+  }
+
   #newLoop(): Loop {
     const { pause, observe } = this.#options;
     const { log, journal } = this.#booted;
@@ -329,7 +356,7 @@ export class Member implements ServingMember {
 
   #begin(): void {
     const { autoCompaction: policy } = this.#options;
-    this.#peers.onMessage((m) => this.#loop.with((node) => node.step(m)));
+    this.#peers.start();
     this.#tick();
     if (policy) {
       const revision = (): number | undefined => (this.#leads ? this.#machine.store.revision : undefined);

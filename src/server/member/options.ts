@@ -9,9 +9,9 @@ import type { Clock } from '../../support/clock.ts';
 import type { PasswordHasher } from '../auth/passwords.ts';
 import type { Actor } from '../auth/store.ts';
 import type { TokenProvider } from '../auth/tokens.ts';
-import type { InitialMember, MemberStorage } from './boot.ts';
+import type { ExistingCluster, InitialMember, MemberStorage } from './boot.ts';
 import type { AutoCompaction } from './compactor.ts';
-import type { Peers } from './peers.ts';
+import type { Connect } from './peers.ts';
 
 /** What tokens are made with: see `SimpleTokensOptions`. */
 export interface TokenContext {
@@ -56,8 +56,10 @@ export interface MemberOptions {
   readonly pause: () => Promise<void>;
   readonly tokens: (context: TokenContext) => TokenProvider;
   readonly hasher: PasswordHasher;
-  /** Default: there are none. */
-  readonly peers?: Peers | undefined;
+  /** The cluster that a new member joins, as its members say; then nothing is founded. Default: it founds one. */
+  readonly join?: ExistingCluster | undefined;
+  /** Connects it with others. Default: there are none. */
+  readonly connect?: Connect | undefined;
   /** Version that it says it has. Default: {@link DEFAULT_VERSION}. */
   readonly version?: string | undefined;
   /** One tick, in ms. Default: 100. */

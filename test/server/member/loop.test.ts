@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { MemberId } from '../../../src/protocol/int64.ts';
 import { APPLY_SLICE, Loop, type LoopTasks } from '../../../src/server/member/loop.ts';
-import { noPeers } from '../../../src/server/member/peers.ts';
 import { type Entry, MemoryStorage, type Message, message, RawNode } from '../../../src/server/raft/index.ts';
 import { type Deferred, deferred } from '../../../src/support/signals.ts';
 
@@ -51,7 +50,11 @@ function follower() {
       async release() {},
       async close() {},
     },
-    peers: { ...noPeers, send: (messages) => sent.push(...messages) },
+    peers: {
+      send(messages) {
+        sent.push(...messages);
+      },
+    },
     pause: () => {
       const pause = deferred<void>();
       pauses.push(pause);
