@@ -3,6 +3,10 @@
  *
  * For those who look on: observers of an election, members of a group. They get states, not
  * events: a reader who was away gets the state as it is, and never an older one afterwards.
+ * After everything that happens there comes a state in which it has happened, also when it
+ * was undone by then and the state is the same as before: who was refused something because
+ * of a key gets a state from after that key's deletion, even if it has never seen the key.
+ *
  * What lies below is the client's informer, which lists, watches, and lists again when the
  * history it needs was compacted; so it goes on through lost connections and members.
  *
@@ -39,15 +43,11 @@ export async function* following<V, In>(
     throw error;
   }
   // From here on, so that nothing is missed: the state is read afterwards.
-  const changes = copy.changes();
-  let told = copy.revision;
-  yield { kvs: [...copy], revision: told };
-  for await (const _change of changes) {
+  const revisions = copy.revisions();
+  yield { kvs: [...copy], revision: copy.revision };
+  for await (const _revision of revisions) {
     assertNotAborted(signal);
-    // Several keys changed at one revision, or while the reader was away: one state has told of them all.
-    if (copy.revision === told) continue;
-    told = copy.revision;
-    yield { kvs: [...copy], revision: told };
+    yield { kvs: [...copy], revision: copy.revision };
   }
   assertNotAborted(signal);
   throw new ClosedError('the client');

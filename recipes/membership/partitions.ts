@@ -257,8 +257,8 @@ class Share {
       })
       .then((owned) => {
         this.#mine.delete(partition);
-        // Who was refused hears of the state that was the reason, unless it has come already, in the meantime. Who has
-        // given up may have heard of it already, too.
+        // Who was refused is told a state from after the end of what was the reason (see following.ts), unless that has
+        // come already, in the meantime. Who has given up may have heard of it already, too.
         const again = this.#again.delete(partition) || owned;
         if (again && !this.#stop.signal.aborted) this.#act(this.#state);
       });

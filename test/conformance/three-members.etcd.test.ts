@@ -66,9 +66,10 @@ describeOnEtcd(
       const prefix = suite.prefix();
       const error = await isolated(leader, (client) => errorOf(client.put(`${prefix}k`, 'v')));
       expect(error).toMatchObject({ applied: 'maybe', attempts: 1 });
-      // A leader that finds out in that very moment that it is none any more drops it, and says that.
+      // The server knows our deadline, and may be the first to say that it is over. A leader that finds out in that very
+      // moment that it is none any more drops the write, and says that.
       const { code, etcdCode } = error as { code: string; etcdCode?: string };
-      expect(code === 'deadline' || etcdCode === 'ProposalDropped').toBe(true);
+      expect(['deadline', 'Timeout', 'ProposalDropped']).toContain(code === 'deadline' ? code : etcdCode);
     });
 
     it('serializable reads do not go back in time when they go to a member that lags', async () => {
@@ -82,8 +83,10 @@ describeOnEtcd(
       await using careful = new Etcd({ endpoints, monotonicReads: true });
       await using plain = new Etcd({ endpoints });
       let backInTime = 0;
-      // What was applied at the leader a moment ago is often not at a follower yet. Go on until that has shown.
-      for (let i = 0; i < 100 || backInTime === 0; i++) {
+      // What was applied at the leader a moment ago is often not at a follower yet. Go on until that has shown. A leader of
+      // the bundled server tells its followers before it answers, so there it may never show.
+      const shows = suite.version !== 'bundled';
+      for (let i = 0; i < 100 || (shows && backInTime === 0); i++) {
         for (const client of [careful, plain]) {
           const { revision } = await client.put(key, String(i));
           const kv = await client.get(key, { serializable: true });

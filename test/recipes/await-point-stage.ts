@@ -1,10 +1,11 @@
 /** One actor on its stage: a client behind a gate of its own, with a session, and a rival who is not struck. */
 import { EventEmitter, once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Session } from '../../recipes/session.ts';
+import { Session } from '../../recipes/session.ts';
 import type { Etcd, KeyValue } from '../../src/index.ts';
 import { GrpcFaultProxy } from '../support/grpc-fault-proxy.ts';
 import { SteppableClock } from '../support/steppable-clock.ts';
+import { countingWatches } from './await-point-counter.ts';
 import { Gate, type Strike } from './await-point-faults.ts';
 import { Actor } from './lock-bed.ts';
 
@@ -14,7 +15,7 @@ export interface Stage {
   readonly name: string;
   /** `<name>/`, below which the recipes' keys are. */
   readonly prefix: string;
-  /** The actor's client: everything it sends passes the gate. */
+  /** The actor's client: everything that an actor who may be struck sends passes the gate. */
   readonly etcd: Etcd;
   /** The actor's session, open before the actor begins. */
   readonly session: Session;
@@ -51,29 +52,30 @@ export interface StageOptions {
   readonly target: string;
   readonly name: string;
   readonly operator: Etcd;
+  /** The client of all rivals: nobody strikes it, so they need none of their own. */
+  readonly rivals: Etcd;
   readonly ttlSeconds: number;
+  /** Whether the actor goes to etcd without a gate: it cannot be struck, and has no {@link OpenStage.points}. Default false. */
+  readonly direct?: boolean | undefined;
   readonly strike?: Strike | undefined;
   readonly mine?: ((kv: KeyValue<string>) => boolean) | undefined;
 }
 
 export async function openStage(options: StageOptions): Promise<OpenStage> {
-  const { target, name, operator, ttlSeconds, strike, mine } = options;
+  const { name, operator, rivals, ttlSeconds } = options;
   const prefix = `${name}/`;
-  const clock = new SteppableClock();
   const over = new AbortController();
   const changes = new EventEmitter().setMaxListeners(0);
-  const gate = new Gate({ strike, name, target, operator, clock, stallMs: (ttlSeconds + 1) * 1_000, mine }, () =>
-    changes.emit('change'),
-  );
-  const proxy = await GrpcFaultProxy.start({ target, gate: gate.pass });
-  const [actor, rival] = await Promise.all([
-    Actor.open([proxy.address], { clock, ttlSeconds }),
-    Actor.open([target], { ttlSeconds }),
+  const onChange = (): void => void changes.emit('change');
+  const [door, rival] = await Promise.all([
+    options.direct ? openDirectly(options, onChange) : openBehindGate(options, onChange),
+    Session.open(rivals, { ttlSeconds }),
   ]);
+  const { actor, gate } = door;
   let closed: Promise<void> | undefined;
   const close = async (): Promise<void> => {
-    await Promise.all([actor[Symbol.asyncDispose](), rival[Symbol.asyncDispose]()]);
-    await proxy[Symbol.asyncDispose]();
+    await Promise.all([actor[Symbol.asyncDispose](), rival.close()]);
+    await door.proxy?.[Symbol.asyncDispose]();
   };
   return {
     name,
@@ -81,33 +83,62 @@ export async function openStage(options: StageOptions): Promise<OpenStage> {
     etcd: actor.etcd,
     session: actor.session,
     ttlSeconds,
-    rival,
+    rival: { etcd: rivals, session: rival },
     over: over.signal,
-    points: gate.points,
+    points: gate?.points ?? [],
     get struck() {
-      return gate.struck;
+      return gate?.struck ?? false;
     },
     get failure() {
-      return gate.failure;
+      return gate?.failure;
     },
     async entered(count) {
       while (!over.signal.aborted && (await operator.count({ prefix })) < count) await sleep(5);
     },
     async watching(count) {
-      while (!over.signal.aborted && gate.passed('Watch.create') < count) await once(changes, 'change');
+      while (!over.signal.aborted && door.watching() < count) await once(changes, 'change');
     },
-    arm: () => gate.arm(),
-    deliverLate: () => gate.deliverLate(),
+    arm: () => gate?.arm(),
+    deliverLate: async () => gate?.deliverLate(),
     disarm() {
-      gate.disarm();
+      gate?.disarm();
       over.abort();
-      changes.emit('change');
+      onChange();
     },
     [Symbol.asyncDispose]() {
       closed ??= close();
       return closed;
     },
   };
+}
+
+/** How an actor gets to etcd. */
+interface Door {
+  readonly actor: Actor;
+  readonly gate?: Gate;
+  readonly proxy?: GrpcFaultProxy;
+  /** How many watchers it has asked for. */
+  readonly watching: () => number;
+}
+
+async function openBehindGate(options: StageOptions, onChange: () => void): Promise<Door> {
+  const { target, name, operator, ttlSeconds, strike, mine } = options;
+  const clock = new SteppableClock();
+  const stallMs = (ttlSeconds + 1) * 1_000;
+  const gate = new Gate({ strike, name, target, operator, clock, stallMs, mine }, onChange);
+  const proxy = await GrpcFaultProxy.start({ target, gate: gate.pass });
+  const actor = await Actor.open([proxy.address], { clock, ttlSeconds });
+  return { actor, gate, proxy, watching: () => gate.passed('Watch.create') };
+}
+
+async function openDirectly({ target, ttlSeconds }: StageOptions, onChange: () => void): Promise<Door> {
+  let created = 0;
+  const transport = countingWatches(() => {
+    created += 1;
+    onChange();
+  });
+  const actor = await Actor.open([target], { transport, ttlSeconds });
+  return { actor, watching: () => created };
 }
 
 /** The result of some work, unless it takes too long: then it rejects, and nobody listens to the work any more. */

@@ -40,7 +40,7 @@
 import { randomBytes } from 'node:crypto';
 import { expect, it } from 'vitest';
 import { RecipeError } from '../../recipes/errors.ts';
-import { EtcdError, type KeyValue } from '../../src/index.ts';
+import { Etcd, EtcdError, type KeyValue } from '../../src/index.ts';
 import type { EtcdSuite } from '../support/fixtures.ts';
 import { FAULTS, type Fault, type Strike } from './await-point-faults.ts';
 import { History, type KeyEvent, runName } from './await-point-history.ts';
@@ -136,6 +136,7 @@ class Bed<Result, Scene> implements AsyncDisposable {
   readonly #runMs: number;
   readonly #base = `ap${randomBytes(5).toString('hex')}`;
   readonly #operator: Actor;
+  readonly #rivals: Etcd;
   readonly #history: History;
   readonly #failures: string[] = [];
   readonly #missed: string[] = [];
@@ -148,6 +149,7 @@ class Bed<Result, Scene> implements AsyncDisposable {
     this.#scenario = scenario;
     this.#runMs = runMs;
     this.#operator = operator;
+    this.#rivals = new Etcd({ endpoints: [hostOf(suite)] });
     this.#history = new History(operator.etcd, this.#base);
     process.on('unhandledRejection', this.#onUnhandled);
   }
@@ -165,6 +167,7 @@ class Bed<Result, Scene> implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     process.off('unhandledRejection', this.#onUnhandled);
     this.#history.close();
+    await this.#rivals.close();
     await this.#operator[Symbol.asyncDispose]();
   }
 
@@ -234,6 +237,7 @@ class Bed<Result, Scene> implements AsyncDisposable {
       target: hostOf(this.#suite),
       name,
       operator: this.#operator.etcd,
+      rivals: this.#rivals,
       ttlSeconds: scenario.ttlSeconds ?? 30,
     };
     await using first = await openStage({ ...settings, strike, mine: scenario.mine });
@@ -282,7 +286,7 @@ class Bed<Result, Scene> implements AsyncDisposable {
   }
 
   async #again(settings: Parameters<typeof openStage>[0]): Promise<void> {
-    await using second = await openStage(settings);
+    await using second = await openStage({ ...settings, direct: true });
     if (this.#scenario.again !== undefined) return await this.#scenario.again(second);
     const wrong: string[] = [];
     const ending = await this.#play(second, undefined, wrong);

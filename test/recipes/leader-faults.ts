@@ -6,17 +6,25 @@
  * leader is away, and afterwards; so a strike that hits nothing fails, and so does work that waits for the leader to
  * come back. For that the members must let clients ping often ({@link THREE_MEMBERS}) and the clients must do so
  * ({@link QUICK}): with the defaults it takes up to 13 seconds until a connection counts as dead that says nothing.
+ *
+ * A test that fails must not spoil those after it, which have the same cluster: strikes end with their test, whole
+ * cluster and all, and so do the clients that are made for it with {@link endWithTest}.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { expect } from 'vitest';
+import { expect, type TestContext } from 'vitest';
 import { mayPass } from '../../recipes/contender.ts';
 import { type ChangeEvent, Etcd, EtcdError, type EtcdOptions, type Revision } from '../../src/index.ts';
 import type { EtcdCluster } from '../support/etcd-cluster.ts';
+import type { EtcdMember } from '../support/etcd-member.ts';
 import type { EtcdSuiteOptions } from '../support/fixtures.ts';
 import { until } from './lock-bed.ts';
 
 /** For `describeOnEtcd`. */
-export const THREE_MEMBERS: EtcdSuiteOptions = { members: 3, flags: ['--grpc-keepalive-min-time=50ms'] };
+export const THREE_MEMBERS: EtcdSuiteOptions = {
+  members: 3,
+  flags: ['--grpc-keepalive-min-time=50ms'],
+  atOnce: true,
+};
 
 /** For clients that are to notice soon that a member does not answer; but not that a busy machine is slow. */
 export const QUICK: EtcdOptions = {
@@ -28,15 +36,46 @@ export const QUICK: EtcdOptions = {
 /** How a leader goes: SIGSTOP, until another leads, then SIGCONT; or SIGKILL, until another leads, then a restart. */
 export type Strike = 'stop' | 'kill';
 
+/** The test that something belongs to: its context. There may be others that run at the same time. */
+export type RunningTest = Pick<TestContext, 'onTestFinished'>;
+
+/** Has something closed when the test ends, should that not get so far itself. Closing twice must do no harm. */
+export function endWithTest<T extends AsyncDisposable>(test: RunningTest, thing: T): T {
+  test.onTestFinished(() => thing[Symbol.asyncDispose]());
+  return thing;
+}
+
+/** Stops a member (SIGSTOP) until it is told to go on; at the latest when the test ends. */
+export function pauseInTest(test: RunningTest, member: EtcdMember): void {
+  test.onTestFinished(() => member.resume());
+  member.pause();
+}
+
 /** Strikes whoever leads, in these ways one after another. `progress` says how much has been done so far. */
 export async function strikeLeaders(
+  test: RunningTest,
   cluster: EtcdCluster,
   strikes: readonly Strike[],
   progress: () => number,
 ): Promise<void> {
+  const over = new AbortController();
+  const striking = strikeInTurn(cluster, strikes, progress, over.signal);
+  test.onTestFinished(async () => {
+    over.abort(new Error('the test was over before the strikes were'));
+    await striking.catch(() => {});
+  });
+  await striking;
+}
+
+async function strikeInTurn(
+  cluster: EtcdCluster,
+  strikes: readonly Strike[],
+  progress: () => number,
+  over: AbortSignal,
+): Promise<void> {
   const moved = async (): Promise<void> => {
     const before = progress();
-    await until(() => progress() > before + 2);
+    await until(() => progress() > before + 2, over);
   };
   for (const strike of strikes) {
     await moved();
@@ -45,13 +84,13 @@ export async function strikeLeaders(
     else await leader.kill();
     try {
       // Not that of a process which the signal has not reached yet.
-      await until(async () => (await cluster.leader()).name !== leader.name);
+      await until(async () => (await cluster.leader()).name !== leader.name, over);
       await moved();
     } finally {
       if (strike === 'stop') leader.resume();
       else await leader.restart();
+      await cluster.waitHealthy();
     }
-    await cluster.waitHealthy();
   }
   await moved();
 }

@@ -72,9 +72,12 @@ export function countCalls(proxy: GrpcFaultProxy): () => Record<string, number> 
   };
 }
 
-/** Looks until it is so; the test has the time limit. */
-export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await condition())) await sleep(5);
+/** Looks until it is so; the test has the time limit. Throws the reason when the signal fires. */
+export async function until(condition: () => boolean | Promise<boolean>, signal?: AbortSignal): Promise<void> {
+  while (!(await condition())) {
+    signal?.throwIfAborted();
+    await sleep(5);
+  }
 }
 
 /** Resolves when the signal has fired. */

@@ -5,9 +5,10 @@ import { Group } from '../../recipes/membership/group.ts';
 import { type PartitionClaim, Partitions, type TakePartOptions } from '../../recipes/membership/partitions.ts';
 import { AbortError, type Etcd, type Revision } from '../../src/index.ts';
 import { KV } from '../../src/protocol/generated/etcdserverpb.ts';
+import { deferred } from '../../src/support/signals.ts';
 import { describeOnEtcd } from '../support/fixtures.ts';
-import { type ClientMessage, GrpcFaultProxy, type Verdict } from '../support/grpc-fault-proxy.ts';
-import { compactAll, DELETE, expectEmpty, keysOf, Program, stateOf, TXN, until } from './election-support.ts';
+import { type CallRecord, type ClientMessage, GrpcFaultProxy, type Verdict } from '../support/grpc-fault-proxy.ts';
+import { compactAll, DELETE, expectEmpty, keysOf, Program, stateOf, TXN, until, WATCH } from './election-support.ts';
 
 const aborted = (signal: AbortSignal): Promise<void> =>
   new Promise((resolve) => {
@@ -262,6 +263,38 @@ describeOnEtcd('partitions', (suite) => {
     release();
     await until(() => worker.working.size === 1);
     expect(held).toBe(2);
+    await worker.stop();
+    await expectEmpty(b.etcd, `${name}/`);
+  });
+
+  it('are claimed after a refusal by a claim that came and went in one piece', async () => {
+    const waits = { claim: deferred<void>(), watch: deferred<void>() };
+    const come = { claim: deferred<CallRecord>(), watch: deferred<CallRecord>() };
+    const gate = async ({ call, payload }: ClientMessage): Promise<Verdict> => {
+      const what = call.path === WATCH ? 'watch' : payload.includes('/claims/') && call.path === TXN && 'claim';
+      if (what === false) return 'forward';
+      come[what].resolve(call);
+      await waits[what].promise;
+      return 'forward';
+    };
+    await using proxy = await GrpcFaultProxy.start({ target: suite.cluster.members[0]!.address, gate });
+    await using a = await Program.start(suite, { endpoint: proxy.address });
+    await using b = await Program.start(suite);
+    const name = newName();
+    const worker = new Worker(a, name, 'a', 1);
+    // It has read that nobody has the partition, and is about to claim it and to watch what comes next.
+    const claim = await come.claim.promise;
+    await come.watch.promise;
+    const other = `${name}/claims/0/${b.session.id.toString(16)}-0123456789ab`;
+    await b.etcd.put(other, 'b', { lease: b.session.lease });
+    waits.claim.resolve();
+    await proxy.waitFor(() => claim.ended);
+    expect(await keysOf(b.etcd, `${name}/claims/`)).toEqual([other]);
+    await b.etcd.delete(other);
+    // Time for the refusal to be taken in; then both changes come at once.
+    await sleep(50);
+    waits.watch.resolve();
+    await until(() => worker.working.size === 1);
     await worker.stop();
     await expectEmpty(b.etcd, `${name}/`);
   });

@@ -6,20 +6,22 @@ import { DoubleBarrier } from '../../recipes/double-barrier.ts';
 import { Latch } from '../../recipes/latch.ts';
 import type { Etcd } from '../../src/index.ts';
 import { describeOnEtcd } from '../support/fixtures.ts';
-import { insist, QUICK, strikeLeaders, THREE_MEMBERS } from './leader-faults.ts';
+import { endWithTest, insist, QUICK, type RunningTest, strikeLeaders, THREE_MEMBERS } from './leader-faults.ts';
 import { Actor, uniqueName, until } from './lock-bed.ts';
 
 describeOnEtcd(
   'Barriers while leaders fall',
   (suite) => {
-    const open = (): Promise<Actor> => Actor.open(suite.cluster.endpoints, { ...QUICK, ttlSeconds: 10 });
+    const open = async (test: RunningTest): Promise<Actor> =>
+      endWithTest(test, await Actor.open(suite.cluster.endpoints, { ...QUICK, ttlSeconds: 10 }));
 
     /** Three programs; what each does is done over and over while leaders fall. Returns the keys that are left. */
     async function whileLeadersFall(
+      test: RunningTest,
       name: string,
       makeTurns: (actors: readonly Actor[]) => readonly ((n: number) => Promise<unknown>)[],
     ): Promise<string[]> {
-      const actors = await Promise.all([open(), open(), open()]);
+      const actors = await Promise.all([open(test), open(test), open(test)]);
       const enough = new AbortController();
       const done: number[] = [];
       const turns = makeTurns(actors);
@@ -36,7 +38,7 @@ describeOnEtcd(
       );
       const progress = (): number => Math.min(...turns.map((_, index) => done[index] ?? 0));
       try {
-        await Promise.race([working, strikeLeaders(suite.cluster, ['stop', 'kill'], progress)]);
+        await Promise.race([working, strikeLeaders(test, suite.cluster, ['stop', 'kill'], progress)]);
       } finally {
         enough.abort();
       }
@@ -48,11 +50,11 @@ describeOnEtcd(
       return left;
     }
 
-    it('a barrier lets nobody through before it is opened, and then everybody', async () => {
+    it('a barrier lets nobody through before it is opened, and then everybody', async (test) => {
       const name = uniqueName(suite);
       const opened: boolean[] = [];
       const coming: number[] = [];
-      const left = await whileLeadersFall(name, (actors) =>
+      const left = await whileLeadersFall(test, name, (actors) =>
         actors.map(({ session }, index) => async (n) => {
           const barrier = new Barrier(session, `${name}/${n}`);
           if (index === 0) {
@@ -74,12 +76,12 @@ describeOnEtcd(
       expect(left).toEqual([]);
     });
 
-    it('a double barrier begins with all and ends with all', async () => {
+    it('a double barrier begins with all and ends with all', async (test) => {
       const name = uniqueName(suite);
       const entered = [0, 0, 0];
       const leaving = [0, 0, 0];
       const rounds: bigint[][] = [[], [], []];
-      const left = await whileLeadersFall(name, (actors) =>
+      const left = await whileLeadersFall(test, name, (actors) =>
         actors.map(({ session }, index) => {
           const barrier = new DoubleBarrier(session, name, { count: 3 });
           return async (n) => {
@@ -100,11 +102,11 @@ describeOnEtcd(
       expect(left).toEqual([]);
     });
 
-    it('a latch opens when everything has happened, and each thing has counted once', async () => {
+    it('a latch opens when everything has happened, and each thing has counted once', async (test) => {
       const name = uniqueName(suite);
       const told: number[][] = [];
       const said: number[] = [];
-      const left = await whileLeadersFall(name, (actors) =>
+      const left = await whileLeadersFall(test, name, (actors) =>
         actors.map(({ session }, index) => async (n) => {
           const latch = new Latch(session, `${name}/${n}`);
           expect(await insist(() => latch.create(6))).toBeLessThanOrEqual(6);

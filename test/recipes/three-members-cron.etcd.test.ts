@@ -5,13 +5,13 @@ import type { CronRun } from '../../recipes/cron/cron.ts';
 import { EtcdError } from '../../src/index.ts';
 import { describeOnEtcd } from '../support/fixtures.ts';
 import { ManualWall, MINUTE, NOON, Node, noting } from './cron-bed.ts';
-import { historyOf, QUICK, strandLeader, strikeLeaders, THREE_MEMBERS } from './leader-faults.ts';
+import { endWithTest, historyOf, QUICK, strandLeader, strikeLeaders, THREE_MEMBERS } from './leader-faults.ts';
 import { Actor, uniqueName, until } from './lock-bed.ts';
 
 describeOnEtcd(
   'The cron while leaders fall',
   (suite) => {
-    it('dapr PR #9696: runs each tick once, in five processes of which none ends by itself', async ({ annotate }) => {
+    it('dapr PR #9696: runs each tick once, in five processes of which none ends by itself', async (test) => {
       const name = uniqueName(suite);
       await using onlooker = await Actor.open(suite.cluster.endpoints, { ...QUICK });
       const { etcd } = onlooker;
@@ -21,7 +21,7 @@ describeOnEtcd(
       const by = new Set<number>();
       const nodes = await Promise.all(
         walls.map(async (wallClock, index) => {
-          const actor = await Actor.open(suite.cluster.endpoints, { ...QUICK, ttlSeconds: 10 });
+          const actor = endWithTest(test, await Actor.open(suite.cluster.endpoints, { ...QUICK, ttlSeconds: 10 }));
           const handler = async (run: CronRun): Promise<void> => {
             const minute = (run.tick.getTime() - NOON) / MINUTE;
             ran.push(minute);
@@ -56,7 +56,7 @@ describeOnEtcd(
           await until(() => ran.includes(minute));
         }
       })();
-      await strikeLeaders(suite.cluster, ['stop', 'kill', 'stop'], () => ran.length);
+      await strikeLeaders(test, suite.cluster, ['stop', 'kill', 'stop'], () => ran.length);
       await strandLeader(suite.cluster);
       const before = ran.length;
       await until(() => ran.length > before + 10);
@@ -84,7 +84,7 @@ describeOnEtcd(
       expect(created.filter((key) => key.includes('/tidy/claims/'))).toHaveLength(minute);
       expect((await etcd.range({ prefix: `${name}-effects/` })).kvs).toHaveLength(minute);
       expect(by.size).toBeGreaterThan(1);
-      await annotate(`${minute} ticks, run by ${by.size} of 5 processes`);
+      await test.annotate(`${minute} ticks, run by ${by.size} of 5 processes`);
     });
   },
   THREE_MEMBERS,

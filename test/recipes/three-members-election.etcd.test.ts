@@ -15,7 +15,17 @@ import { describeOnEtcd } from '../support/fixtures.ts';
 import { tieProcess } from '../support/lifeline.ts';
 import { expectGrowingTerms, expectObserved, reignsOf, toKeyEvents } from './election-history.ts';
 import { expectFenced } from './fenced-history.ts';
-import { historyOf, QUICK, type Strike, strandLeader, strikeLeaders, THREE_MEMBERS } from './leader-faults.ts';
+import {
+  endWithTest,
+  historyOf,
+  pauseInTest,
+  QUICK,
+  type RunningTest,
+  type Strike,
+  strandLeader,
+  strikeLeaders,
+  THREE_MEMBERS,
+} from './leader-faults.ts';
 import { uniqueName, until, untilEmpty } from './lock-bed.ts';
 
 /** Takes an observer's states down until the signal fires. */
@@ -38,12 +48,13 @@ function startChild(script: string, args: readonly string[]) {
 describeOnEtcd(
   'Elections while leaders fall',
   (suite) => {
-    const open = (): Etcd => new Etcd({ endpoints: suite.cluster.endpoints, ...QUICK });
+    const open = (test: RunningTest): Etcd =>
+      endWithTest(test, new Etcd({ endpoints: suite.cluster.endpoints, ...QUICK }));
 
     /** Three candidates and two observers through some faults, and then what the store has to say of it. */
-    async function reignThrough(ttlSeconds: number, faults: (terms: () => number) => Promise<void>) {
+    async function reignThrough(test: RunningTest, ttlSeconds: number, faults: (terms: () => number) => Promise<void>) {
       const name = uniqueName(suite);
-      const clients = Array.from({ length: 4 }, open);
+      const clients = Array.from({ length: 4 }, () => open(test));
       const onlooker = clients[3]!;
       const from = await onlooker.revision();
       const [enough, seenAll] = [new AbortController(), new AbortController()];
@@ -109,39 +120,33 @@ describeOnEtcd(
       return { terms, lost, handOvers, vacancies, writes: writes.length, reigns: reigns.length, seen };
     }
 
-    it('Go #11007, #11777, #11429: have one valid term at any revision, told in order, while leaders are stopped and killed', async ({
-      annotate,
-    }) => {
+    it('Go #11007, #11777, #11429: have one valid term at any revision, told in order, while leaders are stopped and killed', async (test) => {
       const strikes: Strike[] = ['stop', 'kill', 'stop', 'kill'];
-      const figures = await reignThrough(10, (terms) => strikeLeaders(suite.cluster, strikes, terms));
+      const figures = await reignThrough(test, 10, (terms) => strikeLeaders(test, suite.cluster, strikes, terms));
       expect(figures.writes).toBeGreaterThanOrEqual(figures.terms);
       // Nobody's session was longer away than it lives.
       expect(figures.lost).toBe(0);
-      await annotate(JSON.stringify(figures));
+      await test.annotate(JSON.stringify(figures));
     });
 
-    it('stand still, and go on with the same sessions, while the leader is left without a quorum', async ({
-      annotate,
-    }) => {
-      const figures = await reignThrough(10, async (terms) => {
+    it('stand still, and go on with the same sessions, while the leader is left without a quorum', async (test) => {
+      const figures = await reignThrough(test, 10, async (terms) => {
         await until(() => terms() > 20);
         await strandLeader(suite.cluster);
         const before = terms();
         await until(() => terms() > before + 20);
       });
       expect(figures.lost).toBe(0);
-      await annotate(JSON.stringify(figures));
+      await test.annotate(JSON.stringify(figures));
     });
 
-    it('Go #15247, #12528: have one valid term also where a leader that was stopped takes live leases for expired', async ({
-      annotate,
-    }) => {
-      const figures = await reignThrough(2, async (terms) => {
+    it('Go #15247, #12528: have one valid term also where a leader that was stopped takes live leases for expired', async (test) => {
+      const figures = await reignThrough(test, 2, async (terms) => {
         for (let round = 0; round < 2; round++) {
           const before = terms();
           await until(() => terms() > before + 3);
           const leader = await suite.cluster.leader();
-          leader.pause();
+          pauseInTest(test, leader);
           await suite.cluster.leader();
           // Longer than the leases live: by its own clock they have all run out when it goes on.
           await sleep(3_000);
@@ -151,11 +156,11 @@ describeOnEtcd(
         const before = terms();
         await until(() => terms() > before + 3);
       });
-      await annotate(JSON.stringify(figures));
+      await test.annotate(JSON.stringify(figures));
     });
 
-    it('fence off a leader that was stopped (SIGSTOP) while it wrote: nothing of it is written after another leads', async () => {
-      await using etcd = open();
+    it('fence off a leader that was stopped (SIGSTOP) while it wrote: nothing of it is written after another leads', async (test) => {
+      await using etcd = open(test);
       await using session = await Session.open(etcd, { ttlSeconds: 10 });
       const name = uniqueName(suite);
       const data = `${name}-data`;

@@ -11,7 +11,7 @@ import { Etcd, EtcdError } from '../../src/index.ts';
 import { describeOnEtcd } from '../support/fixtures.ts';
 import { toKeyEvent } from './await-point-history.ts';
 import { expectFenced, type FencedKeys, mutexKeys, permitKeys, rwKeys } from './fenced-history.ts';
-import { historyOf, QUICK, strikeLeaders, THREE_MEMBERS } from './leader-faults.ts';
+import { historyOf, pauseInTest, QUICK, strikeLeaders, THREE_MEMBERS } from './leader-faults.ts';
 import { uniqueName, until } from './lock-bed.ts';
 
 const WORKERS = 6;
@@ -105,16 +105,16 @@ describeOnEtcd(
   'Locks on three members',
   (suite) => {
     for (const [what, kind] of Object.entries(kinds)) {
-      it(`${what}: members are stopped and killed, and nobody holds it who must not`, async () => {
+      it(`${what}: members are stopped and killed, and nobody holds it who must not`, async (test) => {
         const { cluster } = suite;
         const name = uniqueName(suite);
         await using observer = new Etcd({ endpoints: cluster.endpoints, ...QUICK });
         const from = await observer.revision();
         const workers = new Workers(cluster.endpoints, kind, name);
         try {
-          await strikeLeaders(cluster, ['stop', 'kill'], () => workers.done);
+          await strikeLeaders(test, cluster, ['stop', 'kill'], () => workers.done);
           const [follower] = await cluster.followers();
-          follower?.pause();
+          if (follower !== undefined) pauseInTest(test, follower);
           const before = workers.done;
           await until(() => workers.done > before + 2 * WORKERS);
           follower?.resume();

@@ -8,7 +8,17 @@ import { Membership } from '../../recipes/membership/membership.ts';
 import { type PartitionClaim, Partitions } from '../../recipes/membership/partitions.ts';
 import type { ChangeEvent, Etcd } from '../../src/index.ts';
 import { describeOnEtcd } from '../support/fixtures.ts';
-import { expectOneAtATime, historyOf, insist, QUICK, strikeLeaders, THREE_MEMBERS } from './leader-faults.ts';
+import {
+  endWithTest,
+  expectOneAtATime,
+  historyOf,
+  insist,
+  pauseInTest,
+  QUICK,
+  type RunningTest,
+  strikeLeaders,
+  THREE_MEMBERS,
+} from './leader-faults.ts';
 import { Actor, outcome, uniqueName, until, untilEmpty } from './lock-bed.ts';
 
 const PARTITIONS = 6;
@@ -74,10 +84,11 @@ async function keysOf(etcd: Etcd, prefix: string): Promise<string[]> {
 describeOnEtcd(
   'While leaders fall',
   (suite) => {
-    const open = (): Promise<Actor> => Actor.open(suite.cluster.endpoints, { ...QUICK, ttlSeconds: 10 });
+    const open = async (test: RunningTest): Promise<Actor> =>
+      endWithTest(test, await Actor.open(suite.cluster.endpoints, { ...QUICK, ttlSeconds: 10 }));
 
-    it('counters have the exact sum, and no id is given out twice', async () => {
-      const actors = await Promise.all([open(), open(), open()]);
+    it('counters have the exact sum, and no id is given out twice', async (test) => {
+      const actors = await Promise.all([open(test), open(test), open(test)]);
       const name = uniqueName(suite);
       const enough = new AbortController();
       const sums: bigint[] = [];
@@ -100,7 +111,10 @@ describeOnEtcd(
       });
       try {
         const progress = (): number => Math.min(sums.length, ids.length);
-        await Promise.race([Promise.all(working), strikeLeaders(suite.cluster, ['kill', 'stop', 'kill'], progress)]);
+        await Promise.race([
+          Promise.all(working),
+          strikeLeaders(test, suite.cluster, ['kill', 'stop', 'kill'], progress),
+        ]);
       } finally {
         enough.abort();
       }
@@ -114,9 +128,9 @@ describeOnEtcd(
       for (const actor of actors) await actor.etcd.close();
     });
 
-    it('no partition has two valid claims at any revision, and every write has one', async () => {
-      const actors = await Promise.all([open(), open(), open()]);
-      await using onlooker = await open();
+    it('no partition has two valid claims at any revision, and every write has one', async (test) => {
+      const actors = await Promise.all([open(test), open(test), open(test)]);
+      await using onlooker = await open(test);
       const { etcd } = onlooker;
       const name = uniqueName(suite);
       const from = await etcd.revision();
@@ -137,7 +151,7 @@ describeOnEtcd(
         }
       })();
       try {
-        await Promise.race([visiting, strikeLeaders(suite.cluster, ['stop', 'kill', 'stop'], () => turns)]);
+        await Promise.race([visiting, strikeLeaders(test, suite.cluster, ['stop', 'kill', 'stop'], () => turns)]);
       } finally {
         enough.abort();
       }
@@ -155,9 +169,9 @@ describeOnEtcd(
       for (const actor of actors) await actor[Symbol.asyncDispose]();
     });
 
-    it('members are listed while they are there, with what they said last', async () => {
-      const actors = await Promise.all([open(), open(), open()]);
-      await using onlooker = await open();
+    it('members are listed while they are there, with what they said last', async (test) => {
+      const actors = await Promise.all([open(test), open(test), open(test)]);
+      await using onlooker = await open(test);
       const name = uniqueName(suite);
       const members = await Promise.all(
         actors.map(({ session }, index) => new Membership(session, name).join({ id: String(index), data: '0' })),
@@ -183,7 +197,7 @@ describeOnEtcd(
       try {
         const progress = (): number => Math.min(...[...seen.values()].map(Number), ...said);
         await until(() => seen.size === 3);
-        await Promise.race([Promise.all(updating), strikeLeaders(suite.cluster, ['kill', 'stop'], progress)]);
+        await Promise.race([Promise.all(updating), strikeLeaders(test, suite.cluster, ['kill', 'stop'], progress)]);
       } finally {
         enough.abort();
       }
@@ -197,15 +211,15 @@ describeOnEtcd(
       expect(await keysOf(onlooker.etcd, `${name}/`)).toEqual([]);
     });
 
-    it('what the owner of a partition sent to a stopped leader is refused when it gets there at last', async () => {
+    it('what the owner of a partition sent to a stopped leader is refused when it gets there at last', async (test) => {
       // A leader that was deposed while it was stopped may also lose what it finds in its sockets. Again, then.
-      while (!(await lateWrites())) await suite.cluster.waitHealthy();
+      while (!(await lateWrites(test))) await suite.cluster.waitHealthy();
     });
 
     /** Whether requests that were sent to a stopped leader are carried out when it goes on. */
-    async function lateWrites(): Promise<boolean> {
+    async function lateWrites(test: RunningTest): Promise<boolean> {
       const leader = await suite.cluster.leader();
-      await using other = await open();
+      await using other = await open(test);
       // It knows no other member, and waits long for an answer.
       const stuck = await Actor.open([leader.clientUrl], { ttlSeconds: 2, timeoutMs: 20_000 });
       const name = uniqueName(suite);
@@ -216,7 +230,7 @@ describeOnEtcd(
       await until(() => fresh.held.size > 0);
       const before = new Set(fresh.held.keys());
       const theirs = claims.filter(({ partition }) => !before.has(partition));
-      leader.pause();
+      pauseInTest(test, leader);
       const late = theirs.map((claim) => outcome(claim.kv.put(`${name}-late`, 'stale', { timeoutMs: 20_000 })));
       const control = outcome(stuck.etcd.put(`${name}-control`, 'stale'));
       await until(() => {

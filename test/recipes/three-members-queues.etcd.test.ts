@@ -7,7 +7,16 @@ import { Queue } from '../../recipes/queue/queue.ts';
 import { WorkQueue } from '../../recipes/queue/work/work-queue.ts';
 import type { ChangeEvent } from '../../src/index.ts';
 import { describeOnEtcd } from '../support/fixtures.ts';
-import { expectOneAtATime, historyOf, QUICK, strikeLeaders, THREE_MEMBERS } from './leader-faults.ts';
+import {
+  endWithTest,
+  expectOneAtATime,
+  historyOf,
+  pauseInTest,
+  QUICK,
+  type RunningTest,
+  strikeLeaders,
+  THREE_MEMBERS,
+} from './leader-faults.ts';
 import { Actor, outcome, uniqueName, until } from './lock-bed.ts';
 
 /** What a producer was told of what it put. */
@@ -60,10 +69,11 @@ function expectInOrder(events: readonly ChangeEvent[], appends: boolean): void {
 describeOnEtcd(
   'Queues while leaders fall',
   (suite) => {
-    const open = (): Promise<Actor> => Actor.open(suite.cluster.endpoints, { ...QUICK, ttlSeconds: 10 });
+    const open = async (test: RunningTest): Promise<Actor> =>
+      endWithTest(test, await Actor.open(suite.cluster.endpoints, { ...QUICK, ttlSeconds: 10 }));
 
-    it('hand out every item once and in order, and none that was refused', async () => {
-      const actors = await Promise.all([open(), open(), open(), open()]);
+    it('hand out every item once and in order, and none that was refused', async (test) => {
+      const actors = await Promise.all([open(test), open(test), open(test), open(test)]);
       const { etcd } = actors[0];
       const name = uniqueName(suite);
       const from = await etcd.revision();
@@ -91,7 +101,7 @@ describeOnEtcd(
         const consumers = actors.slice(2).map(take);
         return { Kind, puts, taken, producers, consumers };
       });
-      await strikeLeaders(suite.cluster, ['stop', 'kill', 'stop'], () =>
+      await strikeLeaders(test, suite.cluster, ['stop', 'kill', 'stop'], () =>
         Math.min(...kinds.map(({ taken }) => taken.length)),
       );
       enough.abort();
@@ -111,9 +121,9 @@ describeOnEtcd(
       await etcd.close();
     });
 
-    it('give out jobs that are done once each, with one claim at a time', async () => {
-      await using boss = await open();
-      const actors = await Promise.all([open(), open(), open()]);
+    it('give out jobs that are done once each, with one claim at a time', async (test) => {
+      await using boss = await open(test);
+      const actors = await Promise.all([open(test), open(test), open(test)]);
       const name = uniqueName(suite);
       const { etcd } = boss;
       const from = await etcd.revision();
@@ -132,7 +142,7 @@ describeOnEtcd(
           { concurrency: 2, signal: drained.signal },
         ),
       );
-      await strikeLeaders(suite.cluster, ['kill', 'stop', 'kill'], () => acked);
+      await strikeLeaders(test, suite.cluster, ['kill', 'stop', 'kill'], () => acked);
       enough.abort();
       await producing;
       await until(async () => {
@@ -156,22 +166,22 @@ describeOnEtcd(
       expect((await etcd.range({ prefix: `${name}/` })).kvs.map(({ key }) => key)).toEqual([]);
     });
 
-    it('refuse what a worker sent to a stopped leader, when it gets there at last', async () => {
+    it('refuse what a worker sent to a stopped leader, when it gets there at last', async (test) => {
       // A leader that was deposed while it was stopped may also lose what it finds in its sockets. Again, then.
-      while (!(await lateRequests())) await suite.cluster.waitHealthy();
+      while (!(await lateRequests(test))) await suite.cluster.waitHealthy();
     });
 
     /** Whether requests that were sent to a stopped leader are carried out when it goes on. */
-    async function lateRequests(): Promise<boolean> {
+    async function lateRequests(test: RunningTest): Promise<boolean> {
       const leader = await suite.cluster.leader();
-      await using other = await open();
+      await using other = await open(test);
       // It knows no other member, and waits long for an answer.
       const stuck = await Actor.open([leader.clientUrl], { ttlSeconds: 2, timeoutMs: 20_000 });
       const name = uniqueName(suite);
       await new WorkQueue(other.session, name).enqueue('a');
       const job = await new WorkQueue(stuck.session, name).claim();
       const effect = (actor: Actor, value: string) => actor.etcd.op.put(`${name}-effect`, value);
-      leader.pause();
+      pauseInTest(test, leader);
       const late = [
         job.ack({ then: [effect(stuck, 'stale')] }),
         job.guard({ then: [effect(stuck, 'stale')] }, { timeoutMs: 20_000 }),

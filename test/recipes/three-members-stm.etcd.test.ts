@@ -5,7 +5,7 @@ import { UnknownOutcomeError } from '../../recipes/errors.ts';
 import { type Isolation, stm } from '../../recipes/stm/stm.ts';
 import { type ChangeEvent, Etcd, EtcdError, type Revision } from '../../src/index.ts';
 import { describeOnEtcd } from '../support/fixtures.ts';
-import { historyOf, QUICK, strandLeader, strikeLeaders, THREE_MEMBERS } from './leader-faults.ts';
+import { endWithTest, historyOf, QUICK, strandLeader, strikeLeaders, THREE_MEMBERS } from './leader-faults.ts';
 import { uniqueName, until } from './lock-bed.ts';
 
 const ACCOUNTS = ['a', 'b', 'c', 'd', 'e'];
@@ -55,12 +55,12 @@ function sumsOf(events: readonly ChangeEvent[], accounts: string): Set<number> {
 describeOnEtcd(
   'The STM while leaders fall',
   (suite) => {
-    it('keeps the sum of a bank at every revision, and tells of each transfer what became of it', async ({
-      annotate,
-    }) => {
+    it('keeps the sum of a bank at every revision, and tells of each transfer what became of it', async (test) => {
       const name = uniqueName(suite);
       const accounts = `${name}/accounts/`;
-      const clients = Array.from({ length: 6 }, () => new Etcd({ endpoints: suite.cluster.endpoints, ...QUICK }));
+      const clients = Array.from({ length: 6 }, () =>
+        endWithTest(test, new Etcd({ endpoints: suite.cluster.endpoints, ...QUICK })),
+      );
       const [first] = clients as [Etcd];
       const { op } = first;
       const from = await first.revision();
@@ -110,7 +110,7 @@ describeOnEtcd(
       };
       const tills = clients.flatMap((etcd, n) => TILLS.map((till) => take(etcd, `${n}${till}`)));
       const tellers = clients.map(tell);
-      await strikeLeaders(suite.cluster, ['stop', 'kill', 'stop'], () => told.committed.size);
+      await strikeLeaders(test, suite.cluster, ['stop', 'kill', 'stop'], () => told.committed.size);
       await strandLeader(suite.cluster);
       const before = told.committed.size;
       await until(() => told.committed.size > before + 10);
@@ -133,7 +133,7 @@ describeOnEtcd(
       expect(told.retries).toBeGreaterThan(0);
       const { committed, refused, unknown, retries } = told;
       const figures = { committed: committed.size, refused: refused.length, unknown: unknown.length, retries };
-      await annotate(JSON.stringify(figures));
+      await test.annotate(JSON.stringify(figures));
       await Promise.all(clients.map((etcd) => etcd.close()));
     });
   },

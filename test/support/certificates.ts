@@ -2,6 +2,7 @@
 import { generateKeyPairSync, webcrypto } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import type * as X509 from '@peculiar/x509';
+import { loadX509 } from '../../src/server/http/x509.ts';
 import { TempFolder } from './lifeline.ts';
 
 /** One certificate and its key, in memory and on disk. */
@@ -95,6 +96,26 @@ export class Certificates implements AsyncDisposable {
     return this.issue({ name, commonName, hosts: LOOPBACK, ...period });
   }
 
+  /** A list of certificates that are revoked, as a PEM file. */
+  async revoke(...certificates: readonly CertificateFiles[]): Promise<string> {
+    const x509 = this.#x509;
+    const crl = await x509.X509CrlGenerator.create({
+      issuer: this.#issuer.subject,
+      thisUpdate: new Date(Date.now() - HOUR_MS),
+      nextUpdate: new Date(Date.now() + 24 * HOUR_MS),
+      entries: certificates.map(({ cert }) => ({
+        serialNumber: new x509.X509Certificate(cert).serialNumber,
+        revocationDate: new Date(Date.now() - HOUR_MS),
+      })),
+      signingAlgorithm: ALGORITHM,
+      signingKey: this.#issuerKeys.privateKey,
+    });
+    const path = this.#folder.file(`revoked-${++this.#issued}.pem`);
+    // The library has a label of its own.
+    await writeFile(path, crl.toString('pem').replaceAll(/(BEGIN|END) (X509 )?CRL/g, '$1 X509 CRL'));
+    return path;
+  }
+
   /** Signs whatever is asked for. */
   async issue(options: CertificateOptions): Promise<CertificateFiles> {
     const { name, commonName = name, hosts = [], usage = 'both' } = options;
@@ -164,17 +185,4 @@ async function writePair(
 
 async function newKeys(): Promise<webcrypto.CryptoKeyPair> {
   return await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
-}
-
-/**
- * The library's dependency injection refuses to load without the functions of the `reflect-metadata` package, although
- * nothing we use looks anything up with them. Functions that find nothing are enough.
- */
-async function loadX509(): Promise<typeof X509> {
-  const reflect = Reflect as unknown as Record<string, unknown>;
-  for (const name of ['getMetadata', 'getOwnMetadata', 'defineMetadata']) reflect[name] ??= () => undefined;
-  reflect.metadata ??= () => () => undefined;
-  const x509 = await import('@peculiar/x509');
-  x509.cryptoProvider.set(webcrypto);
-  return x509;
 }

@@ -9,7 +9,7 @@ import { type ChildProcessWithoutNullStreams, execFile, spawn } from 'node:child
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type EtcdBinaries, type EtcdVersion, ensureEtcd, unsupportedArchEnv } from '../../scripts/etcd.ts';
 import { type CertificateFiles, Certificates, writeJwtKeys } from './certificates.ts';
-import { EtcdMember } from './etcd-member.ts';
+import { EtcdMember, type MemberStatus } from './etcd-member.ts';
 import type { ProbeTls } from './http-probe.ts';
 import { TempFolder, tieProcess } from './lifeline.ts';
 import { freePorts, releasePorts } from './ports.ts';
@@ -18,6 +18,8 @@ const START_ATTEMPTS = 5;
 const ETCDCTL_TIMEOUT_MS = 30_000;
 const LEADER_TIMEOUT_MS = 15_000;
 const LEADER_POLL_MS = 20;
+/** How long the members' answers are waited for at first; twice as long in each round after that. */
+const FIRST_LEADER_ROUND_MS = 100;
 
 /** What to start. */
 export interface EtcdClusterOptions {
@@ -169,20 +171,41 @@ export class EtcdCluster implements AsyncDisposable {
   /** The leader: the member that itself and a majority of all members believe to lead, waiting for one if need be. */
   async leader(timeoutMs = LEADER_TIMEOUT_MS): Promise<EtcdMember> {
     const deadline = performance.now() + timeoutMs;
-    do {
-      const running = this.members.filter((member) => member.running);
-      const views = await Promise.all(
-        running.map(async (member) => ({ member, status: await member.status().catch(() => undefined) })),
-      );
-      for (const { member, status } of views) {
-        if (!status || status.leaderId !== status.memberId) continue;
-        // A deposed leader that has not heard of it yet still believes in itself, but only itself.
-        const agreeing = views.filter((view) => view.status?.leaderId === status.memberId);
-        if (agreeing.length > this.members.length / 2) return member;
-      }
+    for (let roundMs = FIRST_LEADER_ROUND_MS; ; roundMs *= 2) {
+      const leader = await this.#askForLeader(roundMs);
+      if (leader !== undefined) return leader;
+      if (performance.now() >= deadline) break;
       await sleep(LEADER_POLL_MS);
-    } while (performance.now() < deadline);
+    }
     throw new Error(`no leader within ${timeoutMs} ms:\n${this.members.map((member) => member.log).join('\n')}`);
+  }
+
+  /**
+   * Asks every member once. Resolves as soon as enough of them agree; with undefined when all have answered and don't,
+   * or the round's time is over: a paused member is not waited for, and what the others said is old by then.
+   */
+  #askForLeader(roundMs: number): Promise<EtcdMember | undefined> {
+    const running = this.members.filter((member) => member.running);
+    const views: { readonly member: EtcdMember; readonly status: MemberStatus }[] = [];
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, roundMs, undefined);
+      const done = (leader: EtcdMember | undefined): void => {
+        clearTimeout(timer);
+        resolve(leader);
+      };
+      const asking = running.map(async (member) => {
+        const status = await member.status().catch(() => undefined);
+        if (status === undefined) return;
+        views.push({ member, status });
+        // A deposed leader that has not heard of it yet still believes in itself, but only itself.
+        const leader = views.find(({ status: { leaderId, memberId } }) => {
+          const agreeing = views.filter((view) => view.status.leaderId === memberId);
+          return leaderId === memberId && agreeing.length > this.members.length / 2;
+        });
+        if (leader !== undefined) done(leader.member);
+      });
+      void Promise.all(asking).then(() => done(undefined));
+    });
   }
 
   /** The members that do not lead. */

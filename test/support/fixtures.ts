@@ -13,9 +13,6 @@ const asked: readonly EtcdVersion[] | undefined = process.env.ETCDKIT_VERSIONS?.
 /** Everything that there is. */
 const everything: readonly EtcdVersion[] = [...versions, 'bundled'];
 
-/** Why suites with several members don't run on our own server. */
-const ONE_MEMBER = 'the bundled server has one member until the cluster is built';
-
 /** Starting a cluster retries on its own; this is only the last resort. */
 const START_TIMEOUT_MS = 90_000;
 
@@ -33,10 +30,13 @@ export interface EtcdSuite {
 export interface EtcdSuiteOptions extends Omit<EtcdClusterOptions, 'version' | 'members'> {
   /** Cluster sizes to run on, each a suite of its own. Default: one member. */
   members?: 1 | 3 | readonly (1 | 3)[];
-  /** Whether tests add members that run. Default: no. */
-  grows?: boolean;
   /** Only those of what suites run against; the bundled server counts as a 3.5. Default: all. */
   versions?: readonly EtcdRelease[];
+  /**
+   * Runs the suites at the same time, the tests of each in turn: for tests that mostly wait for time to pass. What
+   * vitest has for the one test that runs, such as `onTestFinished`, they must take from their context. Default: no.
+   */
+  atOnce?: boolean;
 }
 
 /** Why a version can't be had. In CI that is an error at once: a suite that was skipped there has tested nothing. */
@@ -81,18 +81,16 @@ function defineSuites(
   chosen: readonly EtcdVersion[],
   name: string,
   define: (suite: EtcdSuite) => void,
-  { members = 1, grows = false, versions: suited = versions, ...clusterOptions }: EtcdSuiteOptions = {},
+  { members = 1, versions: suited = versions, atOnce = false, ...clusterOptions }: EtcdSuiteOptions = {},
 ): void {
   const sizes = typeof members === 'number' ? [members] : members;
   for (const version of chosen) {
     if (!suited.includes(version === 'bundled' ? '3.5' : version)) continue;
     for (const size of sizes) {
-      const several = size > 1 || grows;
-      const reason = several && version === 'bundled' ? ONE_MEMBER : unavailable.get(version);
-      // That of the bundled server is no news to whoever has not asked for it.
-      if (reason !== undefined && (asked || reason !== ONE_MEMBER)) console.warn(`skipping "${name}": ${reason}`);
+      const reason = unavailable.get(version);
+      if (reason !== undefined) console.warn(`skipping "${name}": ${reason}`);
       const title = `${name} [etcd ${version}${sizes.length > 1 || size > 1 ? `, ${size} member(s)` : ''}]`;
-      describe.skipIf(reason !== undefined)(title, () => {
+      describe.skipIf(reason !== undefined)(title, atOnce ? { concurrent: true } : {}, () => {
         let cluster: EtcdCluster | undefined;
         beforeAll(async () => {
           cluster = await EtcdCluster.start({ ...clusterOptions, version, members: size });
@@ -104,7 +102,7 @@ function defineSuites(
             if (crash !== undefined) throw new Error(`etcd member ${member} crashed (${crash}):\n${log}`);
           }
         });
-        define({
+        const suite: EtcdSuite = {
           version,
           size,
           get cluster() {
@@ -112,7 +110,9 @@ function defineSuites(
             return cluster;
           },
           prefix: uniquePrefix,
-        });
+        };
+        if (atOnce) describe.sequential('in turn', () => define(suite));
+        else define(suite);
       });
     }
   }

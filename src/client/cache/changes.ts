@@ -8,8 +8,8 @@
  * @module
  */
 
-import { type Deferred, deferred } from '../../support/signals.ts';
 import type { KeyValue } from '../kv/key-value.ts';
+import { Feed } from './feed.ts';
 
 /** A key that changed. */
 export interface InformerChange<V> {
@@ -21,67 +21,29 @@ export interface InformerChange<V> {
 }
 
 /** The reading end. */
-export class ChangeFeed<V> implements AsyncIterableIterator<InformerChange<V>> {
+export class ChangeFeed<V> extends Feed<InformerChange<V>> {
   readonly #pending = new Map<string, InformerChange<V>>();
-  readonly #onReturn: () => void;
-  /** Whoever waits for something to read, shared by all calls of `next` that wait. */
-  #waiting: Deferred<void> | undefined;
-  #ended = false;
-  #error: unknown;
-
-  constructor(onReturn: () => void) {
-    this.#onReturn = onReturn;
-  }
 
   /** Tells of a change. `id` tells keys apart by their bytes. */
   push(id: string, change: InformerChange<V>): void {
-    if (this.#ended) return;
+    if (this.ended) return;
     const waiting = this.#pending.get(id);
     const merged = waiting === undefined ? change : { ...change, previous: waiting.previous };
     // Created and deleted again before anybody looked: nothing to tell.
     if (merged.current === undefined && merged.previous === undefined) this.#pending.delete(id);
     else this.#pending.set(id, merged);
-    this.#wake();
+    this.wake();
   }
 
-  /** Ends the feed, after what waits has been read; with an error, by throwing it. */
-  end(error?: unknown): void {
-    if (this.#ended) return;
-    this.#ended = true;
-    this.#error = error;
-    this.#wake();
-  }
-
-  async next(): Promise<IteratorResult<InformerChange<V>>> {
-    for (;;) {
-      for (const [id, change] of this.#pending) {
-        this.#pending.delete(id);
-        return { done: false, value: change };
-      }
-      if (this.#ended) {
-        const error = this.#error;
-        this.#error = undefined;
-        if (error !== undefined) throw error;
-        return { done: true, value: undefined };
-      }
-      this.#waiting ??= deferred();
-      await this.#waiting.promise;
+  protected override take(): InformerChange<V> | undefined {
+    for (const [id, change] of this.#pending) {
+      this.#pending.delete(id);
+      return change;
     }
+    return undefined;
   }
 
-  #wake(): void {
-    this.#waiting?.resolve();
-    this.#waiting = undefined;
-  }
-
-  async return(): Promise<IteratorResult<InformerChange<V>>> {
+  protected override clear(): void {
     this.#pending.clear();
-    this.end();
-    this.#onReturn();
-    return { done: true, value: undefined };
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this;
   }
 }

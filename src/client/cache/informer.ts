@@ -28,6 +28,8 @@ import { scanPages } from '../kv/scan.ts';
 import { bytesOf } from '../kv/target.ts';
 import type { Watcher } from '../watch/watcher.ts';
 import { ChangeFeed, type InformerChange } from './changes.ts';
+import type { Feed } from './feed.ts';
+import { RevisionFeed } from './revisions.ts';
 
 /** How to keep the copy. */
 export interface InformerOptions {
@@ -76,7 +78,8 @@ export class Informer<V> implements AsyncDisposable {
   readonly #stop = new AbortController();
   #offAbort: (() => void) | undefined;
   readonly #ready = deferred<void>();
-  readonly #feeds = new Set<ChangeFeed<V>>();
+  readonly #changes = new Set<ChangeFeed<V>>();
+  readonly #revisions = new Set<RevisionFeed>();
   readonly #waiters = new Set<RevisionWaiter>();
   /** By the key's bytes in latin1, which keeps their order and is quick to compare. */
   #entries = new Map<string, KeyValue<V>>();
@@ -134,9 +137,24 @@ export class Informer<V> implements AsyncDisposable {
 
   /** What changes from now on; a slow reader is told the latest of each key. Ends when the informer is closed. */
   changes(): AsyncIterableIterator<InformerChange<V>> {
-    const feed: ChangeFeed<V> = new ChangeFeed(() => this.#feeds.delete(feed));
+    const feed: ChangeFeed<V> = new ChangeFeed(() => this.#changes.delete(feed));
+    return this.#follows(this.#changes, feed);
+  }
+
+  /**
+   * The revision of the copy, whenever it has taken in changes or a new list from now on; a
+   * slow reader is told the latest only. Unlike {@link Informer.changes}, which has nothing to
+   * say of a key that came and went again in one piece, this tells that something happened:
+   * for who has to look at the whole copy again then. Ends when the informer is closed.
+   */
+  revisions(): AsyncIterableIterator<Revision> {
+    const feed: RevisionFeed = new RevisionFeed(() => this.#revisions.delete(feed));
+    return this.#follows(this.#revisions, feed);
+  }
+
+  #follows<F extends Feed<unknown>>(feeds: Set<F>, feed: F): F {
     if (this.#stop.signal.aborted) feed.end(this.#error);
-    else this.#feeds.add(feed);
+    else feeds.add(feed);
     return feed;
   }
 
@@ -276,6 +294,7 @@ export class Informer<V> implements AsyncDisposable {
     // Also where it is lower than before, as in a store that was restored from a backup: the watch goes on from here.
     this.#revision = revision;
     this.#reached(revision);
+    this.#moved();
     this.#synced = true;
     this.#ready.resolve();
   }
@@ -305,6 +324,7 @@ export class Informer<V> implements AsyncDisposable {
           }
         }
         this.#reached(batch.revision);
+        if (batch.events.length > 0) this.#moved();
       }
     } finally {
       this.#watcher = undefined;
@@ -323,7 +343,11 @@ export class Informer<V> implements AsyncDisposable {
   }
 
   #tell(id: string, change: InformerChange<V>): void {
-    for (const feed of this.#feeds) feed.push(id, change);
+    for (const feed of this.#changes) feed.push(id, change);
+  }
+
+  #moved(): void {
+    for (const feed of this.#revisions) feed.push(this.revision);
   }
 
   #reached(revision: bigint): void {
@@ -343,8 +367,9 @@ export class Informer<V> implements AsyncDisposable {
     this.#stop.abort(reason);
     this.#ready.reject(reason);
     for (const waiter of this.#waiters) waiter.reject(reason);
-    for (const feed of this.#feeds) feed.end(error);
-    this.#feeds.clear();
+    for (const feed of [...this.#changes, ...this.#revisions]) feed.end(error);
+    this.#changes.clear();
+    this.#revisions.clear();
   }
 
   /** Stops following. What the copy holds can still be read. */

@@ -117,99 +117,99 @@ async function addLearner(etcd: AdminClient, peerUrl: string): Promise<MemberAdd
   }
 }
 
-describeOnEtcd(
-  'a learner',
-  (suite) => {
-    it('is added, looked at, backed up, passed over and promoted', async () => {
-      using etcd = adminClient(suite.cluster);
-      const [first] = suite.cluster.members;
-      const folder = await mkdtemp(path.join(tmpdir(), 'etcdkit-learner-'));
-      const ports = await freePorts(2);
-      const [clientUrl, peerUrl] = ports.map((port) => `http://127.0.0.1:${port}`) as [string, string];
-      const { member } = await addLearner(etcd, peerUrl);
-      const initialCluster = `${first!.name}=${first!.peerUrl},late=${peerUrl}`;
-      const args = [
-        '--name=late',
-        `--data-dir=${folder}/late`,
-        `--listen-client-urls=${clientUrl}`,
-        `--advertise-client-urls=${clientUrl}`,
-        `--listen-peer-urls=${peerUrl}`,
-        `--initial-advertise-peer-urls=${peerUrl}`,
-        `--initial-cluster=${initialCluster}`,
-        '--initial-cluster-state=existing',
-        '--heartbeat-interval=20',
-        '--election-timeout=200',
-        '--logger=zap',
-        '--log-outputs=stderr',
-      ];
-      const env = { ...process.env, ...unsupportedArchEnv };
-      const seat = { name: 'late', clientUrl, peerUrl, dataDir: `${folder}/late` };
-      const learner = new EtcdMember({ ...seat, binary: suite.cluster.binaries.etcd, args, env });
-      try {
-        await learner.spawn();
-        const look = async (): Promise<unknown> =>
-          (await etcd.maintenance.health()).members.find((entry) => entry.member.id === member.id);
-        await expect.poll(look, { timeout: 20_000 }).toMatchObject({ healthy: true, isLearner: true, isLeader: false });
-        const status = await etcd.maintenance.status({ endpoint: clientUrl });
-        expect(status).toMatchObject({ isLearner: true, header: { memberId: member.id } });
-        const opening = etcd.maintenance.snapshot({ endpoint: clientUrl });
-        if (suite.version === '3.4') {
-          await expect(opening).rejects.toMatchObject({ etcdCode: 'NotSupportedForLearner' });
-        } else {
-          const snapshot = await opening;
-          let bytes = 0;
-          for await (const piece of snapshot as AsyncIterable<Uint8Array>) bytes += piece.length;
-          expect(bytes).toBe(snapshot.totalBytes);
-        }
-        const steps = await etcd.maintenance.defragmentAll();
-        expect(new Map(steps.map((step) => [step.member.name, step.outcome]))).toEqual(
-          new Map([
-            [first!.name, 'defragmented'],
-            ['late', 'skipped'],
-          ]),
-        );
-        await expect
-          .poll(
-            () =>
-              etcd.cluster.promote(member.id).then(
-                () => true,
-                (error: EtcdError) => error.etcdCode,
-              ),
-            { timeout: 20_000 },
-          )
-          .toBe(true);
-        expect((await etcd.cluster.members()).members.some(({ isLearner }) => isLearner)).toBe(false);
-      } finally {
-        await learner.kill();
-        releasePorts(ports);
-        await rm(folder, { recursive: true, force: true });
+describeOnEtcd('a learner', (suite) => {
+  it('is added, looked at, backed up, passed over and promoted', async () => {
+    using etcd = adminClient(suite.cluster);
+    const [first] = suite.cluster.members;
+    const folder = await mkdtemp(path.join(tmpdir(), 'etcdkit-learner-'));
+    const ports = await freePorts(2);
+    const [clientUrl, peerUrl] = ports.map((port) => `http://127.0.0.1:${port}`) as [string, string];
+    const { member } = await addLearner(etcd, peerUrl);
+    const initialCluster = `${first!.name}=${first!.peerUrl},late=${peerUrl}`;
+    const args = [
+      '--name=late',
+      `--data-dir=${folder}/late`,
+      `--listen-client-urls=${clientUrl}`,
+      `--advertise-client-urls=${clientUrl}`,
+      `--listen-peer-urls=${peerUrl}`,
+      `--initial-advertise-peer-urls=${peerUrl}`,
+      `--initial-cluster=${initialCluster}`,
+      '--initial-cluster-state=existing',
+      '--heartbeat-interval=20',
+      '--election-timeout=200',
+      '--logger=zap',
+      '--log-outputs=stderr',
+    ];
+    const env = { ...process.env, ...unsupportedArchEnv };
+    const seat = { name: 'late', clientUrl, peerUrl, dataDir: `${folder}/late` };
+    const learner = new EtcdMember({ ...seat, binary: suite.cluster.binaries.etcd, args, env });
+    try {
+      await learner.spawn();
+      const look = async (): Promise<unknown> =>
+        (await etcd.maintenance.health()).members.find((entry) => entry.member.id === member.id);
+      await expect.poll(look, { timeout: 20_000 }).toMatchObject({ healthy: true, isLearner: true, isLeader: false });
+      const status = await etcd.maintenance.status({ endpoint: clientUrl });
+      expect(status).toMatchObject({ isLearner: true, header: { memberId: member.id } });
+      const opening = etcd.maintenance.snapshot({ endpoint: clientUrl });
+      if (suite.version === '3.4') {
+        await expect(opening).rejects.toMatchObject({ etcdCode: 'NotSupportedForLearner' });
+      } else {
+        const snapshot = await opening;
+        let bytes = 0;
+        for await (const piece of snapshot as AsyncIterable<Uint8Array>) bytes += piece.length;
+        expect(bytes).toBe(snapshot.totalBytes);
       }
-    }, 60_000);
-  },
-  { grows: true },
-);
-
-describe('a cluster without a quorum [etcd 3.5, 3 member(s)]', () => {
-  it('still tells its members and its health', async () => {
-    await using cluster = await EtcdCluster.start({ version: '3.5', members: 3 });
-    const leader = await cluster.leader();
-    const [survivor, second] = await cluster.followers();
-    using etcd = adminClient(cluster);
-    expect(await etcd.maintenance.health()).toMatchObject({ healthy: true, hasQuorum: true });
-    await Promise.all([leader.kill(), second!.kill()]);
-
-    const health = await etcd.maintenance.health({ timeoutMs: 3_000 });
-    expect(health).toMatchObject({ healthy: false, hasQuorum: false, leaderId: undefined });
-    expect(health.alarms).toBeUndefined();
-    expect(health.alarmsError?.code).toMatch(/deadline|unavailable/);
-    const byName = new Map(health.members.map((entry) => [entry.member.name, entry]));
-    expect(byName.get(leader.name)).toMatchObject({
-      healthy: false,
-      status: undefined,
-      error: { code: 'unavailable' },
-    });
-    expect(byName.get(survivor!.name)?.status?.version).toMatch(/^3\.5\./);
-    const list = await etcd.cluster.members({ linearizable: false, endpoint: survivor!.clientUrl });
-    expect(list.members.length).toBe(3);
+      const steps = await etcd.maintenance.defragmentAll();
+      expect(new Map(steps.map((step) => [step.member.name, step.outcome]))).toEqual(
+        new Map([
+          [first!.name, 'defragmented'],
+          ['late', 'skipped'],
+        ]),
+      );
+      await expect
+        .poll(
+          () =>
+            etcd.cluster.promote(member.id).then(
+              () => true,
+              (error: EtcdError) => error.etcdCode,
+            ),
+          { timeout: 20_000 },
+        )
+        .toBe(true);
+      expect((await etcd.cluster.members()).members.some(({ isLearner }) => isLearner)).toBe(false);
+    } finally {
+      await learner.kill();
+      releasePorts(ports);
+      await rm(folder, { recursive: true, force: true });
+    }
   }, 60_000);
+});
+
+describe('a cluster without a quorum [3 member(s)]', () => {
+  it.each(['3.5', 'bundled'] as const)(
+    'still tells its members and its health [etcd %s]',
+    async (version) => {
+      await using cluster = await EtcdCluster.start({ version, members: 3 });
+      const leader = await cluster.leader();
+      const [survivor, second] = await cluster.followers();
+      using etcd = adminClient(cluster);
+      expect(await etcd.maintenance.health()).toMatchObject({ healthy: true, hasQuorum: true });
+      await Promise.all([leader.kill(), second!.kill()]);
+
+      const health = await etcd.maintenance.health({ timeoutMs: 3_000 });
+      expect(health).toMatchObject({ healthy: false, hasQuorum: false, leaderId: undefined });
+      expect(health.alarms).toBeUndefined();
+      expect(health.alarmsError?.code).toMatch(/deadline|unavailable/);
+      const byName = new Map(health.members.map((entry) => [entry.member.name, entry]));
+      expect(byName.get(leader.name)).toMatchObject({
+        healthy: false,
+        status: undefined,
+        error: { code: 'unavailable' },
+      });
+      expect(byName.get(survivor!.name)?.status?.version).toMatch(/^3\.5\./);
+      const list = await etcd.cluster.members({ linearizable: false, endpoint: survivor!.clientUrl });
+      expect(list.members.length).toBe(3);
+    },
+    60_000,
+  );
 });

@@ -107,6 +107,36 @@ describe('an informer on a server without ordered progress', () => {
     await close();
   });
 
+  it('says that something happened to a key that came and went in one piece, and after a list that found nothing new', async () => {
+    const { clock, store, cache, watch, close } = await onServer([wireKv('a')]);
+    const changes: string[] = [];
+    const following = (async () => {
+      for await (const { key } of cache.changes()) changes.push(key);
+    })();
+    const revisions: bigint[] = [];
+    const looking = (async () => {
+      for await (const revision of cache.revisions()) revisions.push(revision);
+    })();
+    // Of no use to somebody who wants to know what is there now.
+    watch.send({ header: { revision: 11n } });
+    await clock.settle();
+    expect(revisions).toEqual([]);
+    watch.send({
+      header: { revision: 13n },
+      events: [{ kv: wireKv('b', 'brief', 12n) }, { type: 1, kv: { key: Buffer.from('b'), modRevision: 13n } }],
+    });
+    await clock.settle();
+    expect({ changes, revisions }).toEqual({ changes: [], revisions: [13n] });
+    // What was in the history that is lost nobody knows.
+    store.revision = 20n;
+    watch.send({ header: { revision: 20n }, canceled: true, compactRevision: 20n });
+    await clock.advance(1_000);
+    expect({ changes, revisions }).toEqual({ changes: [], revisions: [13n, 20n] });
+    await close();
+    await Promise.all([following, looking]);
+    expect(await cache.revisions().next()).toEqual({ done: true, value: undefined });
+  });
+
   it('stops asking when nobody waits any more', async () => {
     const { clock, store, members, cache, close } = await onServer([wireKv('a')]);
     store.kvs = [wireKv('a', 'new', 11n)];

@@ -292,6 +292,6 @@ describe('following the member list', () => {
         }
       });
     },
-    { versions: [versions[1]], grows: true },
+    { versions: [versions[1]] },
   );
 });
