@@ -1,8 +1,8 @@
 /**
  * What a service of the server is: functions over messages, with no transport in them.
  *
- * `api/` implements these, `rpc/grpc-server.ts` serves them by gRPC and `http/gateway.ts` by JSON. So another HTTP/2
- * layer can take grpc-js' place, and tests call services without any.
+ * `api/` implements these, `rpc/grpc-server.ts` serves them by gRPC and `http/gateway.ts` by JSON, and tests call services
+ * without either.
  *
  * Obligations of who serves: messages come decoded; `signal` fires when the client cancels, its deadline passes or its
  * connection ends, and when the server ends; a refusal ({@link RpcError}) becomes the status of the call, anything else

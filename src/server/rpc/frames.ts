@@ -15,9 +15,6 @@ import { refuse } from './failure.ts';
 /** Length of what stands before a message. */
 export const PREFIX_BYTES = 5;
 
-/** Above this, prefix and message are written apart rather than copied together. */
-const COPY_BYTES = 16 * 1024;
-
 /** Cuts the data of one stream into messages. */
 export class FrameReader {
   readonly #limitBytes: number;
@@ -99,16 +96,11 @@ export function isWholeMessage(chunk: Buffer): boolean {
   return chunk.length >= PREFIX_BYTES && chunk[0] === 0 && chunk.readUInt32BE(1) === chunk.length - PREFIX_BYTES;
 }
 
-/** A message with what stands before it; in two parts when copying would cost more than it saves. */
-export function frame(message: Uint8Array): readonly [Buffer] | readonly [Buffer, Uint8Array] {
-  if (message.length > COPY_BYTES) return [prefix(Buffer.allocUnsafe(PREFIX_BYTES), message.length), message];
-  const whole = prefix(Buffer.allocUnsafe(PREFIX_BYTES + message.length), message.length);
-  whole.set(message, PREFIX_BYTES);
-  return [whole];
-}
+/** For {@link prefixOf}; nothing here waits. */
+const prefix = Buffer.alloc(PREFIX_BYTES);
 
-function prefix(into: Buffer, length: number): Buffer {
-  into[0] = 0;
-  into.writeUInt32BE(length, 1);
-  return into;
+/** What stands before a message of so many bytes. Good until the next call. */
+export function prefixOf(messageBytes: number): Buffer {
+  prefix.writeUInt32BE(messageBytes, 1);
+  return prefix;
 }

@@ -11,18 +11,20 @@
  *
  * @module
  */
-import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
+import type { Duplex } from 'node:stream';
 import { GrpcCode } from '../../protocol/status.ts';
 import { WireError } from '../../protocol/wire.ts';
 import type { Clock, Timer } from '../../support/clock.ts';
 import type { Cancellation } from '../../support/signals.ts';
-import type { Refusal } from '../refusals.ts';
+import type { RequestHead } from '../http2/request-head.ts';
+import type { Receiver, Stream } from '../http2/stream.ts';
+import { type Refusal, Refusals, RpcError } from '../refusals.ts';
 import { type CallMetadata, Encoded, type Method, type Reply, type ServerCall } from './call.ts';
 import type { CallStats, MethodStats } from './call-stats.ts';
+import { commonNameOf } from './common-name.ts';
 import { type FaultReporter, GONE, refusalOf, refuse, TOO_LATE } from './failure.ts';
-import { FrameReader, frame } from './frames.ts';
-import { statusHeaders, statusTrailers, timeoutMs } from './grpc-headers.ts';
-import type { GrpcSession } from './grpc-session.ts';
+import { FrameReader, prefixOf } from './frames.ts';
+import { OK_TRAILERS, RESPONSE_HEADERS, statusHeaders, statusTrailers, timeoutMs } from './grpc-headers.ts';
 
 /** What all calls of a server share. */
 export interface CallContext {
@@ -35,26 +37,19 @@ export interface CallContext {
   readonly running: Set<GrpcCall>;
 }
 
-/** What `stream` belongs to; a property of the stream is cheaper than closures over the call. */
-const CALL = Symbol('call');
-type CallStream = ServerHttp2Stream & { [CALL]: GrpcCall };
-
-const RESPONSE_HEADERS = { ':status': 200, 'content-type': 'application/grpc' };
-/** The date would be a string made for each call; gRPC's other servers send none. */
-const RESPOND_OPTIONS = { waitForTrailers: true, sendDate: false };
-const OK_TRAILERS = statusTrailers(GrpcCode.OK, '');
+const OK: Refusal = { grpcCode: GrpcCode.OK, text: '' };
 
 /** What all kinds of calls have. */
-export abstract class GrpcCall implements ServerCall, CallMetadata, Cancellation {
+export abstract class GrpcCall implements ServerCall, CallMetadata, Cancellation, Receiver {
   readonly via = 'grpc';
   readonly path: string;
   readonly kind: Method['kind'];
-  protected readonly stream: ServerHttp2Stream;
+  protected readonly stream: Stream;
   protected readonly context: CallContext;
-  protected readonly frames: FrameReader;
   protected readonly stats: MethodStats;
-  readonly #session: GrpcSession;
-  readonly #rawHeaders: readonly string[];
+  readonly #socket: Duplex;
+  readonly #head: RequestHead;
+  #frames: FrameReader | undefined;
   readonly #timeoutMs: number | undefined;
   readonly #startedAt: number;
   #controller: AbortController | undefined;
@@ -64,35 +59,22 @@ export abstract class GrpcCall implements ServerCall, CallMetadata, Cancellation
   /** Why nobody waits any more, if so. */
   #over: Error | undefined;
   #answered = false;
-  #requestEnded = false;
   #status: Refusal | undefined;
 
-  constructor(
-    context: CallContext,
-    method: Method,
-    session: GrpcSession,
-    stream: ServerHttp2Stream,
-    headers: IncomingHttpHeaders,
-    rawHeaders: readonly string[],
-  ) {
+  constructor(context: CallContext, method: Method, socket: Duplex, stream: Stream, head: RequestHead) {
     this.path = method.descriptor.path;
     this.kind = method.kind;
     this.context = context;
     this.stream = stream;
-    this.frames = new FrameReader(context.receiveLimitBytes, headers['grpc-encoding'] === 'gzip');
     this.stats = context.stats.of(this.path);
-    this.#session = session;
-    this.#rawHeaders = rawHeaders;
-    this.#timeoutMs = timeoutMs(headers);
+    this.#socket = socket;
+    this.#head = head;
+    this.#timeoutMs = timeoutMs(head);
     this.#startedAt = this.#timeoutMs === undefined ? 0 : context.clock.now();
     this.stats.started++;
     context.running.add(this);
-    session.calls++;
-    (stream as CallStream)[CALL] = this;
-    stream.on('data', onData);
-    stream.on('end', onEnd);
-    stream.on('close', onClose);
-    stream.on('wantTrailers', onWantTrailers);
+    // Before a handler may end it.
+    stream.receiver = this;
   }
 
   get metadata(): CallMetadata {
@@ -100,13 +82,11 @@ export abstract class GrpcCall implements ServerCall, CallMetadata, Cancellation
   }
 
   get(name: string): string | undefined {
-    const raw = this.#rawHeaders;
-    for (let i = 0; i < raw.length; i += 2) if (raw[i] === name) return name.endsWith('-bin') ? undefined : raw[i + 1];
-    return undefined;
+    return name.endsWith('-bin') ? undefined : this.#head.get(name);
   }
 
   get commonName(): string | undefined {
-    return this.#session.commonName;
+    return commonNameOf(this.#socket);
   }
 
   get signal(): AbortSignal {
@@ -161,20 +141,39 @@ export abstract class GrpcCall implements ServerCall, CallMetadata, Cancellation
 
   /** Whether the call has its status, or nobody to tell it to. */
   protected get ended(): boolean {
-    return this.#status !== undefined || this.stream.destroyed;
+    return this.#status !== undefined || this.stream.closed;
   }
 
-  /** Data of the client. */
-  protected abstract onData(chunk: Buffer): void;
+  /** Cuts messages out of the data. */
+  protected get frames(): FrameReader {
+    this.#frames ??= new FrameReader(this.context.receiveLimitBytes, this.#head.get('grpc-encoding') === 'gzip');
+    return this.#frames;
+  }
 
-  /** The client has sent all. */
-  protected abstract onEnd(): void;
+  /** Whether part of a message is there. */
+  protected get isPartial(): boolean {
+    return this.#frames?.partial ?? false;
+  }
 
-  /** The stream is over, whatever the reason. */
-  protected onClose(): void {
+  /** Data of the client, while the call has no status. */
+  protected abstract take(chunk: Buffer): void;
+
+  /** The client has sent all, and the call has no status. */
+  protected abstract takeEnd(): void;
+
+  onData(chunk: Buffer): void {
+    if (!this.ended) this.take(chunk);
+  }
+
+  onEnd(): void {
+    if (!this.ended) this.takeEnd();
+  }
+
+  onDrain(): void {}
+
+  onClose(): void {
     this.#deadline?.cancel();
     this.context.running.delete(this);
-    this.#session.calls--;
     this.giveUp(GONE);
     const code = this.#status?.grpcCode ?? GrpcCode.CANCELLED;
     this.stats.handled[code] = (this.stats.handled[code] ?? 0) + 1;
@@ -184,40 +183,26 @@ export abstract class GrpcCall implements ServerCall, CallMetadata, Cancellation
   protected write(method: Method, reply: Reply<unknown>, last: boolean): boolean {
     if (this.ended) return true;
     const bytes = reply instanceof Encoded ? reply.bytes : method.descriptor.response.encode(reply);
-    this.#respond();
-    this.#session.wrote = true;
     this.stats.messagesSent++;
     this.context.stats.sentBytes += bytes.length;
-    const [head, body] = frame(bytes);
-    if (last) {
-      this.#status = OK;
-      if (body !== undefined) this.stream.write(head);
-      this.stream.end(body ?? head);
-      return true;
+    if (!this.#answered) {
+      this.#answered = true;
+      this.stream.respond(RESPONSE_HEADERS, false);
     }
-    if (body === undefined) return this.stream.write(head);
-    this.stream.write(head);
-    return this.stream.write(body);
-  }
-
-  #respond(): void {
-    if (this.#answered) return;
-    this.#answered = true;
-    this.stream.respond(RESPONSE_HEADERS, RESPOND_OPTIONS);
+    // Before it is written: that may end the stream.
+    if (last) this.#status = OK;
+    const room = this.stream.write(prefixOf(bytes.length), bytes);
+    if (last) this.stream.end(OK_TRAILERS);
+    return room;
   }
 
   /** Ends the call. Without a message before it, the status is the whole answer. */
   protected finish(status: Refusal): void {
     if (this.ended) return;
     this.#status = status;
-    this.#session.wrote = true;
-    if (this.#answered) {
-      this.stream.end();
-      return;
-    }
-    this.#answered = true;
-    this.stream.respond(statusHeaders(status.grpcCode, status.text), { endStream: true });
-    this.#endRequest();
+    const { grpcCode, text } = status;
+    if (this.#answered) this.stream.end(status === OK ? OK_TRAILERS : statusTrailers(grpcCode, text));
+    else this.stream.respond(statusHeaders(grpcCode, text), true);
   }
 
   /** Ends the call well. */
@@ -228,7 +213,10 @@ export abstract class GrpcCall implements ServerCall, CallMetadata, Cancellation
   /** Ends the call with what a handler has thrown. */
   protected fail(error: unknown): void {
     if (this.ended) return;
-    this.finish(refusalOf(error, this.signalSoFar, this.path, this.context.report));
+    const refusal = refusalOf(error, this.signalSoFar, this.path, this.context.report);
+    const why = this.#over;
+    // Whoever has waited knows no more than that it was called off.
+    this.finish(refusal === Refusals.Canceled && why instanceof RpcError ? why.refusal : refusal);
   }
 
   /** What is to be said of a request that is none. */
@@ -237,56 +225,4 @@ export abstract class GrpcCall implements ServerCall, CallMetadata, Cancellation
     // The reason names no content.
     return refuse(GrpcCode.INTERNAL, `${prefix}: ${error.reason}`);
   }
-
-  /**
-   * A client that is still sending hears that nobody listens (RFC 9113, 8.1). In a later turn: a reset that is sent in
-   * the same one overtakes the answer.
-   */
-  #endRequest(): void {
-    if (this.#requestEnded) return;
-    this.context.clock.after(0, () => {
-      if (!this.stream.closed) this.stream.close(constants.NGHTTP2_NO_ERROR);
-    });
-  }
-
-  /** For the stream's events alone. */
-  streamData(chunk: Buffer): void {
-    if (!this.ended) this.onData(chunk);
-  }
-
-  /** For the stream's events alone. */
-  streamEnd(): void {
-    this.#requestEnded = true;
-    if (!this.ended) this.onEnd();
-  }
-
-  /** For the stream's events alone. */
-  streamClosed(): void {
-    this.onClose();
-  }
-
-  /** For the stream's events alone. */
-  streamTrailers(): void {
-    const status = this.#status ?? OK;
-    this.stream.sendTrailers(status === OK ? OK_TRAILERS : statusTrailers(status.grpcCode, status.text));
-    this.#endRequest();
-  }
-}
-
-const OK: Refusal = { grpcCode: GrpcCode.OK, text: '' };
-
-function onData(this: ServerHttp2Stream, chunk: Buffer): void {
-  (this as CallStream)[CALL].streamData(chunk);
-}
-
-function onEnd(this: ServerHttp2Stream): void {
-  (this as CallStream)[CALL].streamEnd();
-}
-
-function onClose(this: ServerHttp2Stream): void {
-  (this as CallStream)[CALL].streamClosed();
-}
-
-function onWantTrailers(this: ServerHttp2Stream): void {
-  (this as CallStream)[CALL].streamTrailers();
 }

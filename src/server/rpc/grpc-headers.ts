@@ -5,8 +5,9 @@
  *
  * @module
  */
-import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http2';
 import { GrpcCode } from '../../protocol/status.ts';
+import { encodeHeaders } from '../http2/hpack/encoder.ts';
+import type { RequestHead } from '../http2/request-head.ts';
 import type { MethodTable } from './call.ts';
 
 const CONTENT_TYPE = 'application/grpc';
@@ -14,19 +15,28 @@ const CONTENT_TYPE = 'application/grpc';
 /** Milliseconds in each unit of `grpc-timeout`. */
 const UNIT_MS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1_000, m: 1, u: 1e-3, n: 1e-6 };
 
+/** Headers of an answer, before its first message. */
+export const RESPONSE_HEADERS = encodeHeaders([
+  [':status', '200'],
+  ['content-type', CONTENT_TYPE],
+]);
+
+/** Trailers of a call that went well: they have an empty message, as etcd's have. */
+export const OK_TRAILERS = statusTrailers(GrpcCode.OK, '');
+
 /** Whether a request says that it is gRPC: `application/grpc`, with a subtype or parameters or without. */
-export function isGrpc(headers: IncomingHttpHeaders): boolean {
-  const type = headers['content-type'];
+export function isGrpc(head: RequestHead): boolean {
+  const type = head.get('content-type');
   if (type === undefined || !type.startsWith(CONTENT_TYPE)) return false;
   const next = type[CONTENT_TYPE.length];
   return next === undefined || next === '+' || next === ';';
 }
 
 /** How long the client waits, in ms; undefined: for ever. NaN when it is not to be understood. */
-export function timeoutMs(headers: IncomingHttpHeaders): number | undefined {
-  const text = headers['grpc-timeout'];
+export function timeoutMs(head: RequestHead): number | undefined {
+  const text = head.get('grpc-timeout');
   if (text === undefined) return undefined;
-  const match = typeof text === 'string' ? /^(\d{1,8})([HMSmun])$/.exec(text) : null;
+  const match = /^(\d{1,8})([HMSmun])$/.exec(text);
   return match === null ? Number.NaN : Number(match[1]) * (UNIT_MS[match[2] as string] as number);
 }
 
@@ -39,39 +49,46 @@ function encodeMessage(text: string): string {
   });
 }
 
-/** The trailers of a call. Success has an empty message, as etcd's has. */
-export function statusTrailers(code: GrpcCode, text: string): OutgoingHttpHeaders {
-  return { 'grpc-status': code, 'grpc-message': encodeMessage(text) };
+function status(code: GrpcCode, text: string): readonly (readonly [string, string])[] {
+  return [
+    ['grpc-status', String(code)],
+    ['grpc-message', encodeMessage(text)],
+  ];
 }
 
-/** Headers that are the whole answer. */
-export function statusHeaders(code: GrpcCode, text: string, httpStatus = 200): OutgoingHttpHeaders {
-  return { ':status': httpStatus, 'content-type': CONTENT_TYPE, ...statusTrailers(code, text) };
+/** The trailers of a call, as a block of headers. */
+export function statusTrailers(code: GrpcCode, text: string): Buffer {
+  return encodeHeaders(status(code, text));
 }
 
-/** What is wrong with a request before anybody looks at its method; undefined if nothing is. */
-export function badRequest(headers: IncomingHttpHeaders): OutgoingHttpHeaders | undefined {
-  if (headers[':method'] !== 'POST') {
-    const text = `Received a HEADERS frame with :method ${quote(headers[':method'])} which should be POST`;
+/** Headers that are the whole answer, as a block. */
+export function statusHeaders(code: GrpcCode, text: string, httpStatus = 200): Buffer {
+  return encodeHeaders([[':status', String(httpStatus)], ['content-type', CONTENT_TYPE], ...status(code, text)]);
+}
+
+/** The answer to a request that is wrong before anybody looks at its method; undefined if nothing is. */
+export function badRequest(head: RequestHead): Buffer | undefined {
+  if (head.method !== 'POST') {
+    const text = `Received a HEADERS frame with :method ${quote(head.method)} which should be POST`;
     return statusHeaders(GrpcCode.INTERNAL, text, 405);
   }
-  if (!isGrpc(headers)) {
-    const text = `invalid gRPC request content-type ${quote(headers['content-type'])}`;
+  if (!isGrpc(head)) {
+    const text = `invalid gRPC request content-type ${quote(head.get('content-type'))}`;
     return statusHeaders(GrpcCode.INVALID_ARGUMENT, text, 415);
   }
-  const encoding = headers['grpc-encoding'];
+  const encoding = head.get('grpc-encoding');
   if (encoding !== undefined && encoding !== 'identity' && encoding !== 'gzip') {
     const text = `grpc: Decompressor is not installed for grpc-encoding ${quote(encoding)}`;
     return statusHeaders(GrpcCode.UNIMPLEMENTED, text);
   }
-  if (Number.isNaN(timeoutMs(headers))) {
-    return statusHeaders(GrpcCode.INTERNAL, `malformed grpc-timeout: ${quote(headers['grpc-timeout'])}`, 400);
+  if (Number.isNaN(timeoutMs(head))) {
+    return statusHeaders(GrpcCode.INTERNAL, `malformed grpc-timeout: ${quote(head.get('grpc-timeout'))}`, 400);
   }
   return undefined;
 }
 
 /** The answer to a path that no method has. */
-export function unknownMethod(path: string, methods: MethodTable): OutgoingHttpHeaders {
+export function unknownMethod(path: string, methods: MethodTable): Buffer {
   const [, service, method] = /^\/(.+)\/([^/]*)$/.exec(path) ?? [];
   if (service === undefined) return statusHeaders(GrpcCode.UNIMPLEMENTED, `malformed method name: ${quote(path)}`);
   const known = [...methods.keys()].some((each) => each.startsWith(`/${service}/`));
@@ -79,6 +96,6 @@ export function unknownMethod(path: string, methods: MethodTable): OutgoingHttpH
   return statusHeaders(GrpcCode.UNIMPLEMENTED, text);
 }
 
-function quote(text: unknown): string {
-  return JSON.stringify(typeof text === 'string' ? text : '');
+function quote(text: string | undefined): string {
+  return JSON.stringify(text ?? '');
 }

@@ -6,13 +6,14 @@
  *
  * @module
  */
-import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import type { Duplex } from 'node:stream';
 import { GrpcCode } from '../../protocol/status.ts';
 import { type Deferred, deferred } from '../../support/signals.ts';
+import type { RequestHead } from '../http2/request-head.ts';
+import type { Stream } from '../http2/stream.ts';
 import type { Method, Outlet, Reply } from './call.ts';
 import { refuse } from './failure.ts';
 import { type CallContext, GrpcCall } from './grpc-call.ts';
-import type { GrpcSession } from './grpc-session.ts';
 import { RequestQueue } from './request-queue.ts';
 
 /** Messages that may wait for their service. */
@@ -28,22 +29,14 @@ export class StreamingCall extends GrpcCall implements Outlet<unknown> {
   #room: Deferred<void> | undefined;
   #blocked = false;
 
-  constructor(
-    context: CallContext,
-    method: StreamingMethod,
-    session: GrpcSession,
-    stream: ServerHttp2Stream,
-    headers: IncomingHttpHeaders,
-    rawHeaders: readonly string[],
-  ) {
-    super(context, method, session, stream, headers, rawHeaders);
+  constructor(context: CallContext, method: StreamingMethod, socket: Duplex, stream: Stream, head: RequestHead) {
+    super(context, method, socket, stream, head);
     this.#method = method;
     this.#requests = new RequestQueue(
       MAX_WAITING,
       () => stream.pause(),
       () => stream.resume(),
     );
-    stream.on('drain', () => this.#onDrain());
     if (method.kind === 'bidi') this.#run(() => method.handle(this.#requests, this, this));
   }
 
@@ -59,13 +52,13 @@ export class StreamingCall extends GrpcCall implements Outlet<unknown> {
     return this.#room.promise;
   }
 
-  #onDrain(): void {
+  override onDrain(): void {
     this.#blocked = false;
     this.#room?.resolve();
     this.#room = undefined;
   }
 
-  protected override onData(chunk: Buffer): void {
+  protected override take(chunk: Buffer): void {
     this.frames.push(chunk);
     try {
       for (;;) {
@@ -90,8 +83,8 @@ export class StreamingCall extends GrpcCall implements Outlet<unknown> {
     this.#run(() => handle(message, this, this));
   }
 
-  protected override onEnd(): void {
-    if (this.frames.partial) this.#abandon(refuse(GrpcCode.UNKNOWN, 'unexpected EOF'));
+  protected override takeEnd(): void {
+    if (this.isPartial) this.#abandon(refuse(GrpcCode.UNKNOWN, 'unexpected EOF'));
     else if (this.#method.kind === 'server-stream' && !this.#begun) this.#abandon(refuse(GrpcCode.UNKNOWN, 'EOF'));
     this.#requests.end();
   }
@@ -103,10 +96,10 @@ export class StreamingCall extends GrpcCall implements Outlet<unknown> {
     if (error instanceof Error) this.giveUp(error);
   }
 
-  protected override onClose(): void {
+  override onClose(): void {
     super.onClose();
     this.#requests.drop();
-    this.#onDrain();
+    this.onDrain();
   }
 
   override giveUp(why: Error): void {

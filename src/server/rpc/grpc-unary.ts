@@ -6,13 +6,14 @@
  *
  * @module
  */
-import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import type { Duplex } from 'node:stream';
 import { GrpcCode } from '../../protocol/status.ts';
+import type { RequestHead } from '../http2/request-head.ts';
+import type { Stream } from '../http2/stream.ts';
 import type { Method, Reply } from './call.ts';
 import { refuse } from './failure.ts';
 import { isWholeMessage, PREFIX_BYTES } from './frames.ts';
 import { type CallContext, GrpcCall } from './grpc-call.ts';
-import type { GrpcSession } from './grpc-session.ts';
 
 /** See the head of this file. */
 export class UnaryCall extends GrpcCall {
@@ -22,22 +23,17 @@ export class UnaryCall extends GrpcCall {
   constructor(
     context: CallContext,
     method: Extract<Method, { kind: 'unary' }>,
-    session: GrpcSession,
-    stream: ServerHttp2Stream,
-    headers: IncomingHttpHeaders,
-    rawHeaders: readonly string[],
+    socket: Duplex,
+    stream: Stream,
+    head: RequestHead,
   ) {
-    super(context, method, session, stream, headers, rawHeaders);
+    super(context, method, socket, stream, head);
     this.#method = method;
   }
 
-  protected override onData(chunk: Buffer): void {
+  protected override take(chunk: Buffer): void {
     if (this.#begun) return;
-    if (
-      !this.frames.partial &&
-      isWholeMessage(chunk) &&
-      chunk.length - PREFIX_BYTES <= this.context.receiveLimitBytes
-    ) {
+    if (!this.isPartial && isWholeMessage(chunk) && chunk.length - PREFIX_BYTES <= this.context.receiveLimitBytes) {
       this.#begin(chunk.subarray(PREFIX_BYTES));
       return;
     }
@@ -50,9 +46,9 @@ export class UnaryCall extends GrpcCall {
     }
   }
 
-  protected override onEnd(): void {
+  protected override takeEnd(): void {
     if (this.#begun) return;
-    this.fail(refuse(GrpcCode.UNKNOWN, this.frames.partial ? 'unexpected EOF' : 'EOF'));
+    this.fail(refuse(GrpcCode.UNKNOWN, this.isPartial ? 'unexpected EOF' : 'EOF'));
   }
 
   #begin(message: Buffer): void {

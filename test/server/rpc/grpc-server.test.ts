@@ -124,7 +124,9 @@ describe('a unary call', () => {
     expect(calls[0]?.cancellation?.aborted).toBe(false);
     stream.close(8);
     await until(() => told.length === 1);
-    await client.call({ path: PUT, data: [key('late')], headers: { 'grpc-timeout': '20m' } });
+    const late = await client.call({ path: PUT, data: [key('late')], headers: { 'grpc-timeout': '20m' } });
+    // Whoever waits knows only that it was called off; the client is told why.
+    expect(late).toMatchObject({ code: 4, message: 'context deadline exceeded' });
     expect(told).toEqual(['gone', 'late']);
     onAbort(calls[0]?.cancellation, () => told.push('at once'));
     expect(told).toEqual(['gone', 'late', 'at once']);
