@@ -1,5 +1,5 @@
 /**
- * `npm run digests`: whether a seed of the simulator is the same run on another version of Node.js.
+ * `npm run digests`: whether a seed of the simulators is the same run on another version of Node.js.
  *
  * The other one comes as a package of the registry, into `.cache/`. Runs the same seeds on both and compares the digests
  * of all their events. The last line says how many are equal; exit code 1 if one is not. On machines that the package is
@@ -14,7 +14,9 @@ import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const OTHER_VERSION = '22.23.3';
+/** Of the simulator of the core, and of that of whole members. */
 const SEEDS = 60;
+const MEMBER_SEEDS = 15;
 
 /** The executable of the other version. */
 function otherNode(): string {
@@ -31,16 +33,26 @@ function otherNode(): string {
   return node;
 }
 
-function digestsOn(node: string): { readonly version: string; readonly digests: readonly string[] } {
-  const version = execFileSync(node, ['--version'], { encoding: 'utf8' }).trim();
-  const simulator = path.join(ROOT, 'scripts', 'simulate.ts');
-  const args = ['--import', 'tsx', simulator, '--seeds', String(SEEDS), '--seed', '1', '--digest'];
-  const output = execFileSync(node, args, { encoding: 'utf8', cwd: ROOT });
-  return { version, digests: output.split('\n').filter((line) => line.startsWith('seed ')) };
+function versionOf(node: string): string {
+  return execFileSync(node, ['--version'], { encoding: 'utf8' }).trim();
 }
 
-const here = digestsOn(process.execPath);
-const there = digestsOn(otherNode());
-const equal = here.digests.filter((line, index) => line === there.digests[index]).length;
-console.log(`${equal} of ${SEEDS} seeds are the same run on Node.js ${here.version} and ${there.version}`);
-process.exitCode = equal === SEEDS && here.digests.length === SEEDS ? 0 : 1;
+function digestsOn(node: string, flags: readonly string[]): readonly string[] {
+  const simulator = path.join(ROOT, 'scripts', 'simulate.ts');
+  const args = ['--import', 'tsx', simulator, '--seed', '1', '--digest', ...flags];
+  const output = execFileSync(node, args, { encoding: 'utf8', cwd: ROOT });
+  return output.split('\n').filter((line) => line.startsWith('seed '));
+}
+
+const nodes = [process.execPath, otherNode()] as const;
+let equal = 0;
+for (const flags of [
+  ['--seeds', String(SEEDS)],
+  ['--seeds', String(MEMBER_SEEDS), '--members'],
+]) {
+  const [here, there] = nodes.map((node) => digestsOn(node, flags));
+  equal += here?.filter((line, index) => line === there?.[index]).length ?? 0;
+}
+const wanted = SEEDS + MEMBER_SEEDS;
+console.log(`${equal} of ${wanted} seeds are the same run on Node.js ${nodes.map(versionOf).join(' and ')}`);
+process.exitCode = equal === wanted ? 0 : 1;

@@ -36,6 +36,8 @@ export interface EtcdBinaries {
 /** The Debian release whose packages hold each version. */
 const DEBIAN_SUITES: Readonly<Record<EtcdRelease, string>> = { '3.4': 'bookworm', '3.5': 'trixie' };
 
+const DEBIAN_PACKAGES = ['etcd-server', 'etcd-client'];
+
 /** Every release that {@link ensureEtcd} fetches. */
 export const etcdVersions: readonly EtcdRelease[] = ['3.4', '3.5'];
 
@@ -95,7 +97,7 @@ async function fillCache(folder: string, version: EtcdRelease): Promise<EtcdBina
   // Beside the final place, since a rename is atomic only within one file system.
   const work = await mkdtemp(path.join(CACHE, `.${version}-`));
   try {
-    const bin = await unpackFromDebian(DEBIAN_SUITES[version], work);
+    const bin = await unpackFromDebian(DEBIAN_PACKAGES, work, DEBIAN_SUITES[version]);
     const found = await inspect(bin, version);
     const ready = path.join(work, 'ready');
     await cp(bin, ready, { recursive: true });

@@ -14,9 +14,14 @@ const benchTypes: Step = { name: 'types of bench/', command: ['tsc', '-p', 'tsco
 /** Without it the suites say what is missing, and in CI fail. */
 const etcd: Step = { name: 'real etcd', command: ['tsx', 'scripts/etcd.ts'] };
 
-/** The consensus core: etcd's traces, whole clusters under faults, and some of the faults that its suites must catch. */
+/** Consensus: etcd's traces, clusters and whole members under faults, and some of the faults that these must catch. */
 const consensus: readonly Step[] = [
   { name: 'simulation, 2,000 seeds', command: ['tsx', 'scripts/simulate.ts', '--seeds', '2000', '--seed', '1'] },
+  {
+    name: 'simulation of members, 500 seeds',
+    command: ['tsx', 'scripts/simulate.ts', '--members', '--seeds', '500', '--seed', '1'],
+  },
+  { name: 'mutants of members, a sample', command: ['tsx', 'scripts/member-mutants.ts', '--every', '9'] },
   { name: 'mutants, a sample', command: ['tsx', 'scripts/mutants.ts', '--every', '29'] },
   { name: 'seeds on two versions of Node.js', command: ['tsx', 'scripts/digests.ts'] },
   { name: 'traces of etcd', command: ['tsx', 'scripts/traces.ts', 'test/server/raft/testdata'] },

@@ -1,5 +1,5 @@
 /**
- * Takes etcd out of Debian's packages without installing them: apt runs on state, cache and sources of its own in a
+ * Takes programs out of Debian's packages without installing them: apt runs on state, cache and sources of its own in a
  * folder that is thrown away, so the system's package lists are neither needed nor touched, and root is not needed.
  */
 import { execFile } from 'node:child_process';
@@ -11,7 +11,6 @@ import { formatDeb822, machineSources } from './apt-sources.ts';
 const run = promisify(execFile);
 
 const COMMAND_TIMEOUT_MS = 300_000;
-const PACKAGES = ['etcd-server', 'etcd-client'];
 
 /** Why the packages could not be had, in words for the person who has to fix it. */
 export class DebianUnavailableError extends Error {
@@ -19,16 +18,20 @@ export class DebianUnavailableError extends Error {
 }
 
 /**
- * Downloads the etcd packages of `suite` (a Debian code name) and unpacks them below `work`.
- * Returns the folder that has the executables.
+ * Downloads packages of `suite` (a Debian code name; the machine's own release by default) and unpacks them below
+ * `work`. Returns the folder that has the executables.
  */
-export async function unpackFromDebian(suite: string, work: string): Promise<string> {
+export async function unpackFromDebian(
+  names: readonly string[],
+  work: string,
+  suite?: string | undefined,
+): Promise<string> {
   const architecture = await nativeArchitecture();
   const options = await privateApt(work, await sourceFor(suite, architecture));
   const packages = path.join(work, 'packages');
   await mkdir(packages, { recursive: true });
   await command('apt-get', [...options, 'update'], packages);
-  await command('apt-get', [...options, 'download', ...PACKAGES], packages);
+  await command('apt-get', [...options, 'download', ...names], packages);
   const unpacked = path.join(work, 'unpacked');
   for (const name of await readdir(packages)) {
     if (name.endsWith('.deb')) await command('dpkg-deb', ['-x', path.join(packages, name), unpacked], packages);
@@ -37,7 +40,7 @@ export async function unpackFromDebian(suite: string, work: string): Promise<str
 }
 
 /** The source stanza of `suite` on the mirror the machine uses for its own release. */
-async function sourceFor(suite: string, architecture: string): Promise<string> {
+async function sourceFor(suite: string | undefined, architecture: string): Promise<string> {
   const release = await readFile('/etc/os-release', 'utf8').catch(() => '');
   const field = (name: string): string => new RegExp(`^${name}="?([^"\\n]*)`, 'm').exec(release)?.[1] ?? '';
   if (field('ID') !== 'debian') {
@@ -54,7 +57,7 @@ async function sourceFor(suite: string, architecture: string): Promise<string> {
         `suite "${own}" (the running release) with component "main"`,
     );
   }
-  return formatDeb822({ ...found, suites: [suite], components: ['main'] }, architecture);
+  return formatDeb822({ ...found, suites: [suite ?? own], components: ['main'] }, architecture);
 }
 
 /** Lays out apt's private folders and returns the options that point apt at them. */
@@ -66,7 +69,7 @@ async function privateApt(work: string, stanza: string): Promise<string[]> {
   await mkdir(path.join(cache, 'archives', 'partial'), { recursive: true });
   await mkdir(parts);
   await writeFile(path.join(state, 'status'), '');
-  await writeFile(path.join(parts, 'etcd.sources'), stanza);
+  await writeFile(path.join(parts, 'own.sources'), stanza);
   const settings = {
     'Dir::State': state,
     'Dir::State::status': path.join(state, 'status'),

@@ -26,6 +26,10 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     about: "Start an etcd server; takes etcd's own flags.",
     run: async (context) => (await import('../server/cli/run.ts')).runServer(context),
   },
+  cluster: {
+    about: 'Start a cluster on this machine, show how it is, stop and start its members.',
+    run: async (context) => (await import('./cluster/run.ts')).runCluster(context),
+  },
   snapshot: {
     about: 'Restore a snapshot of etcd or of this server into a new data directory.',
     run: async (context) => (await import('../server/cli/snapshot.ts')).runSnapshot(context),

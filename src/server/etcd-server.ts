@@ -23,6 +23,7 @@ import { ServerMetrics } from './http/metrics.ts';
 import type { ServerLog } from './log.ts';
 import { silentLog } from './log.ts';
 import { MemberRemovedError } from './member/errors.ts';
+import { type OpenPeers, openPeers } from './open-peers.ts';
 import { type OpenPorts, openPorts } from './open-ports.ts';
 import type { EtcdServerOptions } from './options.ts';
 import { idText, type StartedMember, startMember } from './start-member.ts';
@@ -44,14 +45,16 @@ export class EtcdServer implements AsyncDisposable {
   /** Resolves with the cause if the server ends by itself: its disk fails, or it was removed from its cluster. */
   readonly failed: Promise<unknown>;
   readonly #started: StartedMember;
+  readonly #peers: OpenPeers;
   readonly #ports: OpenPorts;
   readonly #log: ServerLog;
   readonly #fields: Readonly<Record<string, unknown>>;
   #stopping: Promise<void> | undefined;
 
-  private constructor(started: StartedMember, ports: OpenPorts, options: EtcdServerOptions) {
+  private constructor(started: StartedMember, peers: OpenPeers, ports: OpenPorts, options: EtcdServerOptions) {
     const { name = 'default', dataDir = '', log = silentLog } = options;
     this.#started = started;
+    this.#peers = peers;
     this.#ports = ports;
     this.#log = log;
     this.#fields = { name, 'data-dir': dataDir, 'advertise-client-urls': ports.clientUrls };
@@ -64,28 +67,30 @@ export class EtcdServer implements AsyncDisposable {
   /**
    * Starts a server, and waits until it can serve.
    *
+   * @throws BootstrapError: the cluster that it is to join can't be reached, or is another than was said.
    * @throws DataDirError, WalError: the data directory can't be used, or another server uses it; it was left as it is.
    * @throws Error: an address can't be listened on (with Node's `code`), or a certificate or key can't be used.
    */
   static async start(options: EtcdServerOptions = {}): Promise<EtcdServer> {
     const { log = silentLog } = options;
-    const metrics = new ServerMetrics({ quotaBackendBytes: options.quotaBytes });
-    const { hooks } = metrics;
+    const { quotaBytes: quotaBackendBytes, extensiveMetrics: extensive, slowApplyMs } = options;
+    const metrics = new ServerMetrics({ quotaBackendBytes, extensive, slowApplyMs });
     const clientUrls = deferred<readonly string[]>();
-    const started = await startMember(options, clientUrls.promise, {
-      written: (ms) => hooks.walSynced(ms / 1_000),
-    });
+    const peers = await openPeers(options, metrics.peers);
+    const started = await startMember(options, peers, clientUrls.promise, metrics.observer).catch((error: unknown) =>
+      peers.close().then(() => rethrow(error)),
+    );
     const { member } = started;
     let ports: OpenPorts | undefined;
     try {
-      refuseOthers(started);
-      ports = await openPorts(options, member, metrics);
+      ports = await openPorts(options, member, metrics, member.ready);
       clientUrls.resolve(ports.clientUrls);
       // That it has ended says less than why.
       await member.ready.catch(async () => rethrow(await member.failed));
     } catch (error) {
       await ports?.close(0);
       await member.stop();
+      await peers.close();
       await started.hasher.close();
       throw error;
     }
@@ -98,7 +103,7 @@ export class EtcdServer implements AsyncDisposable {
       if (secure) log.write('info', CALLER, 'serving client traffic securely', { address });
       else log.write('info', CALLER, 'serving client traffic insecurely; this is strongly discouraged!', { address });
     }
-    return new EtcdServer(started, ports, options);
+    return new EtcdServer(started, peers, ports, options);
   }
 
   /** Id of the member, and of its cluster. */
@@ -123,6 +128,7 @@ export class EtcdServer implements AsyncDisposable {
     this.#log.write('info', CALLER, 'closing etcd server', this.#fields);
     await this.#ports.close(graceMs);
     await member.stop();
+    await this.#peers.close();
     await hasher.close();
     this.#log.write('info', CALLER, 'closed etcd server', this.#fields);
   }
@@ -134,12 +140,6 @@ export class EtcdServer implements AsyncDisposable {
       this.#log.write('error', CALLER, 'data-dir used by this member must be removed');
     } else this.#log.write('error', CALLER, 'the member has failed', { error });
   }
-}
-
-/** Data of a cluster with others in it would wait for them for ever. */
-function refuseOthers({ member }: StartedMember): void {
-  const count = member.state.members.list().length;
-  if (count > 1) throw new Error(`the data is of a cluster of ${count} members: this server does not run those yet`);
 }
 
 function rethrow(error: unknown): never {

@@ -6,6 +6,7 @@
  * @module
  */
 import { lstat, rm } from 'node:fs/promises';
+import { systemClock } from '../support/clock.ts';
 import { createMethods } from './api/methods.ts';
 import type { ServerMetrics } from './http/metrics.ts';
 import { openPort, type Port, type PortOptions } from './http/port.ts';
@@ -38,11 +39,19 @@ export interface OpenPorts {
   close(graceMs: number): Promise<void>;
 }
 
-/** Opens all ports that the options name. @throws Error of the first that can't be opened; none is open then. */
+/**
+ * Opens all ports that the options name.
+ *
+ * @param ready Clients are served from when it has resolved; what is asked before waits. Metrics are served at once.
+ * @param background Whether nothing of it keeps the process alive.
+ * @throws Error of the first that can't be opened; none is open then.
+ */
 export async function openPorts(
   options: EtcdServerOptions,
   member: ServingMember,
   metrics: ServerMetrics,
+  ready: Promise<void>,
+  background = false,
 ): Promise<OpenPorts> {
   const { host = DEFAULT_HOST, port = 0, tls } = options;
   const addresses: readonly ServerAddress[] = options.listen ?? [
@@ -52,13 +61,19 @@ export async function openPorts(
   const open: Port[] = [];
   const close = async (graceMs: number): Promise<void> => {
     await Promise.all(open.map((one) => one.close({ graceMs })));
-    unmeasure();
   };
-  const unmeasure = metrics.serve(member, common.methods);
+  metrics.serve(member, common.methods);
   try {
     for (const address of addresses) {
       if ('path' in address.at) await removeSocket(address.at.path);
-      open.push(await openPort({ ...common, ...specific(address, tls) }));
+      open.push(
+        await openPort({
+          ...common,
+          ...specific(address, tls),
+          ready: address.serve === 'metrics' ? undefined : ready,
+          background,
+        }),
+      );
     }
   } catch (error) {
     await close(0);
@@ -75,6 +90,7 @@ export async function openPorts(
 
 function shared(options: EtcdServerOptions, member: ServingMember, metrics: ServerMetrics) {
   const { maxRequestBytes = DEFAULT_MAX_REQUEST_BYTES, random = randomBelow, log = silentLog, keepalive } = options;
+  const clock = options.clock ?? systemClock;
   const methods = createMethods(member, {
     maxTxnOps: options.maxTxnOps ?? 128,
     maxRequestBytes,
@@ -82,12 +98,13 @@ function shared(options: EtcdServerOptions, member: ServingMember, metrics: Serv
     random: () => random(FRACTIONS) / FRACTIONS,
     electionTimeoutMs: options.electionMs ?? DEFAULT_ELECTION_MS,
     clientCertAuth: options.tls?.clientCertAuth,
+    notServingOnDefragment: options.notServingOnDefragment,
   });
   return {
-    methods,
+    methods: metrics.callTimes?.around(methods, clock) ?? methods,
     member,
     metrics,
-    clock: options.clock,
+    clock,
     // Of a fault in the server the caller learns nothing, so somebody else has to.
     report: (error: unknown, path: string) =>
       log.write('error', 'open-ports.ts', 'a request failed by a fault of the server', { method: path, error }),
@@ -123,6 +140,7 @@ function portTls(tls: ServerTls): PortTlsOptions {
     clientCa: tls.caFile === undefined ? undefined : { path: tls.caFile },
     clientCrl: tls.crlFile === undefined ? undefined : { path: tls.crlFile },
     allowedHostnames: tls.allowedHostnames,
+    allowedCommonNames: tls.allowedCommonNames,
     minVersion: tls.minVersion,
     maxVersion: tls.maxVersion,
     ciphers: tls.cipherSuites?.join(':'),

@@ -20,6 +20,8 @@ export interface ServerTls {
   readonly crlFile?: string | undefined;
   /** Host names of which a client's certificate must have one. Default: any. */
   readonly allowedHostnames?: readonly string[] | undefined;
+  /** Common names of which a client's certificate must have one. Default: any. */
+  readonly allowedCommonNames?: readonly string[] | undefined;
   /** Cipher suites of TLS 1.2, by OpenSSL's names. Default: those of Node.js. */
   readonly cipherSuites?: readonly string[] | undefined;
   /** Default: 1.2 to 1.3. */
@@ -35,6 +37,30 @@ export interface ServerAddress {
   readonly transport: 'plain' | 'tls' | 'both';
   /** What is served: gRPC and HTTP, one of them, or only /metrics and what tells of health. */
   readonly serve: 'all' | 'grpc' | 'http' | 'metrics';
+}
+
+/** Where to listen to other members. */
+export interface PeerAddress {
+  /** An IP address; empty: every address of the machine. */
+  readonly host: string;
+  /** 0: any that is free. */
+  readonly port: number;
+  /** Whether connections are over TLS. */
+  readonly secure: boolean;
+}
+
+/** Certificates of the connections between members, as paths of PEM files: they are read again when they change. */
+export interface PeerTls extends Omit<ServerTls, 'caFile' | 'clientCertAuth'> {
+  /** CA of the members: each needs a certificate of it then. Default: none is asked for, and the system's are trusted. */
+  readonly caFile?: string | undefined;
+  /** Certificate to show where this member connects to others. Default: `certFile`. */
+  readonly clientCertFile?: string | undefined;
+  /** Its key. Default: `keyFile`. */
+  readonly clientKeyFile?: string | undefined;
+  /** Common names of which a member's certificate must have one. Default: any. */
+  readonly allowedCommonNames?: readonly string[] | undefined;
+  /** Whether members that this one connects to may have any certificate. Default: false. */
+  readonly trustAnyServer?: boolean | undefined;
 }
 
 /** What is compacted by itself. */
@@ -60,8 +86,19 @@ export interface EtcdServerOptions {
   readonly listen?: readonly ServerAddress[] | undefined;
   /** URLs that clients are told. Default: that of the first address. */
   readonly advertiseClientUrls?: readonly string[] | undefined;
-  /** URLs of this member for others. Its id comes from them, when it is made. Default: `http://localhost:2380`. */
+  /**
+   * URLs of this member for others. Its id comes from them, when it is made. Default: those of {@link listenPeers}, or
+   * `http://localhost:2380`.
+   */
   readonly peerUrls?: readonly string[] | undefined;
+  /** Where to listen to other members. Default: nowhere, it is alone. */
+  readonly listenPeers?: readonly PeerAddress[] | undefined;
+  /** Default: none. */
+  readonly peerTls?: PeerTls | undefined;
+  /** Members that a new cluster starts with, or that there are as this one joins: peer URLs by name. Default: this one. */
+  readonly initialCluster?: ReadonlyMap<string, readonly string[]> | undefined;
+  /** Whether the cluster is there already, and this member joins it. Of no meaning once it has data. Default: `new`. */
+  readonly initialClusterState?: 'new' | 'existing' | undefined;
   /** Goes into the ids too. Default: `etcd-cluster`. */
   readonly clusterToken?: string | undefined;
   /** Default: none. */
@@ -115,9 +152,15 @@ export interface EtcdServerOptions {
   readonly hostWhitelist?: readonly string[] | undefined;
   /** Whether times of calls are measured. Default: false. */
   readonly extensiveMetrics?: boolean | undefined;
+  /** Applying an entry that takes longer is worth a line in the log, in ms. Default: 100. */
+  readonly slowApplyMs?: number | undefined;
+  /** Whether gRPC's health service says NOT_SERVING during a defragmentation. Default: false. */
+  readonly notServingOnDefragment?: boolean | undefined;
   /** Whether a change of the members that would cost the quorum is refused. Default: true. */
   readonly strictReconfigCheck?: boolean | undefined;
-  /** Makes a cluster of one of what is in {@link dataDir}. Default: false. */
+  /** How many learners there may be at a time; all members have to agree. Default: 1. */
+  readonly maxLearners?: number | undefined;
+  /** Makes a cluster of one of what is in {@link dataDir}: the other members are dropped for good. Default: false. */
   readonly forceNewCluster?: boolean | undefined;
   /** Answers before the disk has written: what was acknowledged may be lost when the machine ends. Default: false. */
   readonly unsafeNoFsync?: boolean | undefined;

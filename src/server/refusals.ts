@@ -82,6 +82,8 @@ export const Refusals = {
   Stopped: etcdserver(UNAVAILABLE, 'server stopped'),
   Timeout: etcdserver(UNAVAILABLE, 'request timed out'),
   TimeoutLeaderTransfer: { text: 'etcdserver: request timed out, leader transfer took too long', grpcCode: UNKNOWN },
+  TimeoutLeaderFail: etcdserver(UNAVAILABLE, 'request timed out, possibly due to previous leader failure'),
+  TimeoutConnectionLost: etcdserver(UNAVAILABLE, 'request timed out, possibly due to connection lost'),
   TimeoutAppliedIndex: etcdserver(UNAVAILABLE, 'request timed out, waiting for the applied index took too long'),
   Unhealthy: etcdserver(UNAVAILABLE, 'unhealthy cluster'),
   Corrupt: etcdserver(DATA_LOSS, 'corrupt cluster'),

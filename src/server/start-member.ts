@@ -6,11 +6,13 @@
 import { systemClock } from '../support/clock.ts';
 import { SimpleTokens } from './auth/simple-tokens.ts';
 import { BcryptHasher } from './auth-io/bcrypt-hasher.ts';
-import { JwtTokens } from './auth-io/jwt-tokens.ts';
-import { type ServerLog, silentLog } from './log.ts';
+import { SLOW_APPLY_MS } from './http/measures.ts';
+import { silentLog } from './log.ts';
 import { Member } from './member/member.ts';
 import type { MemberObserver, MemberOptions } from './member/options.ts';
+import type { OpenPeers } from './open-peers.ts';
 import type { EtcdServerOptions } from './options.ts';
+import type { Disk } from './storage/disk.ts';
 import { nodeDisk } from './storage/node-disk.ts';
 import { withoutSync } from './storage/unsynced-disk.ts';
 import { nextTurn, randomBelow, secureBytes, timeOfDay } from './system.ts';
@@ -23,11 +25,16 @@ export function idText(id: bigint): string {
   return id.toString(16);
 }
 
-/** The address that a member has for others unless it is told another. */
-const DEFAULT_PEER_URL = 'http://localhost:2380';
-
 /** How often what is left of leases is written down, in ms. */
 const CHECKPOINT_MS = 5 * 60_000;
+
+/** What a member stands on besides its options: the other members, and for tests what else is not the machine's. */
+export interface Surroundings extends Pick<OpenPeers, 'initialCluster' | 'join' | 'connect'> {
+  /** Default: the machine's disk. */
+  readonly disk?: Disk | undefined;
+  /** Lets the event loop do something else. Default: it does. */
+  readonly pause?: (() => Promise<void>) | undefined;
+}
 
 /** A member and what it alone uses. */
 export interface StartedMember {
@@ -42,17 +49,32 @@ export interface StartedMember {
  */
 export async function startMember(
   options: EtcdServerOptions,
+  { initialCluster, join, connect, disk = diskOf(options), pause = nextTurn }: Surroundings,
   clientUrls: Promise<readonly string[]>,
   observer: MemberObserver,
 ): Promise<StartedMember> {
-  const { name = 'default', peerUrls = [DEFAULT_PEER_URL], dataDir, log = silentLog } = options;
-  const disk = options.unsafeNoFsync ? withoutSync(nodeDisk) : nodeDisk;
+  const { name = 'default', dataDir, log = silentLog } = options;
   const hasher = new BcryptHasher({ cost: options.bcryptCost });
-  const observe = { ...observer };
+  const observe: MemberObserver = {
+    ...observer,
+    repaired: ({ file, offset, copy }) =>
+      log.write('warn', CALLER, 'the end of the log was torn and is cut off; the file as it was is kept', {
+        file,
+        offset,
+        copy,
+      }),
+    abandoned: (members) =>
+      log.write('warn', CALLER, 'forcing a new cluster of this member; the others are removed', {
+        'removed-members': members.map(idText),
+      }),
+  };
   const member = await Member.start({
     name,
     clientUrls,
-    initialCluster: [{ name, peerUrls }],
+    initialCluster,
+    join,
+    joins: options.initialClusterState === 'existing',
+    connect,
     clusterToken: options.clusterToken,
     storage:
       dataDir === undefined
@@ -61,7 +83,7 @@ export async function startMember(
     clock: options.clock ?? systemClock,
     timeOfDayMs: (options.timeOfDay ?? timeOfDay)(),
     random: options.random ?? randomBelow,
-    pause: nextTurn,
+    pause,
     tokens: await tokensOf(options),
     hasher,
     version: ETCD_VERSION,
@@ -71,17 +93,28 @@ export async function startMember(
     quotaBytes: options.quotaBytes,
     snapshotCount: options.snapshotCount,
     snapshotCatchUpEntries: options.snapshotCatchUpEntries,
+    maxLearners: options.maxLearners,
     strictReconfigCheck: options.strictReconfigCheck,
+    forceNewCluster: options.forceNewCluster,
     leaseCheckpointMs: options.leaseCheckpoints ? CHECKPOINT_MS : undefined,
     autoCompaction: options.autoCompaction,
     observe,
   });
-  tell(member, observe, observer, log);
+  tell(member, observe, observer, options);
   return { member, hasher };
 }
 
+function diskOf({ unsafeNoFsync }: EtcdServerOptions): Disk {
+  return unsafeNoFsync ? withoutSync(nodeDisk) : nodeDisk;
+}
+
 /** Adds what the log hears. A leader may have been found before; then that is said now. */
-function tell(member: Member, observe: MemberObserver, observer: MemberObserver, log: ServerLog): void {
+function tell(
+  member: Member,
+  observe: MemberObserver,
+  observer: MemberObserver,
+  { log = silentLog, slowApplyMs = SLOW_APPLY_MS }: EtcdServerOptions,
+): void {
   const id = idText(member.id);
   const elected = (leader: bigint): void => {
     const { term } = member.position;
@@ -96,9 +129,15 @@ function tell(member: Member, observe: MemberObserver, observer: MemberObserver,
       observer.leader?.(leader);
       elected(leader);
     },
-    snapshotSaved(index: number, bytes: number): void {
-      observer.snapshotSaved?.(index, bytes);
+    snapshotSaved(index: number, bytes: number, ms: number): void {
+      observer.snapshotSaved?.(index, bytes, ms);
       log.write('info', CALLER, 'saved snapshot', { 'snapshot-index': index, bytes });
+    },
+    appliedEntry(ms, index, kind, done): void {
+      observer.appliedEntry?.(ms, index, kind, done);
+      if (ms <= slowApplyMs) return;
+      const took = { took: `${ms.toFixed(3)}ms`, 'expected-duration': `${slowApplyMs}ms` };
+      log.write('warn', CALLER, 'apply request took too long', { ...took, request: kind, 'applied-index': index });
     },
     snapshotFailed(error: unknown): void {
       observer.snapshotFailed?.(error);
@@ -113,6 +152,8 @@ async function tokensOf(options: EtcdServerOptions): Promise<MemberOptions['toke
     const randomBytes = options.randomBytes ?? secureBytes;
     return (context) => new SimpleTokens({ ...context, randomBytes, ttlSeconds });
   }
+  // Only who wants them loads what makes them.
+  const { JwtTokens } = await import('./auth-io/jwt-tokens.ts');
   const tokens = await JwtTokens.create({ ...authToken, timeOfDay: options.timeOfDay ?? timeOfDay });
   return () => tokens;
 }

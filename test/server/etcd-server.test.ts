@@ -78,10 +78,10 @@ describe('a server in this process', () => {
     const server = await EtcdServer.start();
     await using etcd = new Etcd({ endpoints: server.endpoint });
     const end = new AbortController();
-    const watch = etcd.watch('a', { signal: end.signal })[Symbol.asyncIterator]();
-    const next = watch.next().catch(() => undefined);
-    await etcd.put('a', '1');
-    await next;
+    const { revision } = await etcd.put('a', '1');
+    // From the past: it may be opened after the write.
+    const watch = etcd.watch('a', { from: revision, signal: end.signal })[Symbol.asyncIterator]();
+    await watch.next();
     await server.stop();
     end.abort();
     expect(await etcd.get('a', { timeoutMs: 200 }).catch((error: Error) => error)).toBeInstanceOf(Error);

@@ -1,7 +1,6 @@
 /**
  * Failing runs as text, and batches of runs as figures.
  */
-import type { Options } from './options.ts';
 import type { RunResult } from './simulation.ts';
 
 /** Sums over a batch. */
@@ -13,7 +12,7 @@ export interface Totals {
 }
 
 /** The options of a run, one on a line. */
-export function describeOptions(options: Options): string {
+export function describeOptions(options: object): string {
   return Object.entries(options)
     .map(([name, value]) => `  ${name}: ${describeValue(value)}`)
     .join('\n');

@@ -18,8 +18,16 @@ import { downgrade } from './downgrade.ts';
 import type { Guard } from './guard.ts';
 import { headerOf } from './header.ts';
 
-/** See the head of this file. */
-export function maintenanceMethods(member: ServingMember, guard: Guard): readonly Method[] {
+/**
+ * See the head of this file.
+ *
+ * @param defragment Does what `Defragment` asks for.
+ */
+export function maintenanceMethods(
+  member: ServingMember,
+  guard: Guard,
+  defragment: () => Promise<void>,
+): readonly Method[] {
   return [
     guard.unary(Maintenance.alarm, async (alarm, { signal }, actor) => {
       const { result, revision } = await member.propose({ alarm }, { actor, signal });
@@ -27,7 +35,7 @@ export function maintenanceMethods(member: ServingMember, guard: Guard): readonl
     }),
     guard.unary(Maintenance.status, async () => status(member)),
     guard.unary(Maintenance.defragment, async () => {
-      await member.defragment();
+      await defragment();
       return {};
     }),
     guard.unary(Maintenance.hash, async (_, { signal }) => {

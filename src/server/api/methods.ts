@@ -11,7 +11,7 @@ import { Contest } from './contest.ts';
 import { electionMethods } from './election.ts';
 import type { ApiOptions } from './guard.ts';
 import { MemberGuard } from './guards.ts';
-import { healthMethods } from './health.ts';
+import { healthMethods, Serving } from './health.ts';
 import { Identities } from './identity.ts';
 import { kvMethods } from './kv.ts';
 import { leaseMethods } from './lease.ts';
@@ -25,6 +25,8 @@ export interface MethodOptions extends ApiOptions {
   readonly electionTimeoutMs: number;
   /** Whether clients' certificates are asked for and checked: `--client-cert-auth`. Default: no. */
   readonly clientCertAuth?: boolean | undefined;
+  /** Whether the health service says that nothing is served while a defragmentation runs. Default: no. */
+  readonly notServingOnDefragment?: boolean | undefined;
 }
 
 /** Makes the methods of a member, each behind the guard. */
@@ -32,16 +34,19 @@ export function createMethods(member: ServingMember, options: MethodOptions): Me
   const identities = new Identities(member, options.clientCertAuth ?? false);
   const guard = new MemberGuard(member, { identities, electionTimeoutMs: options.electionTimeoutMs });
   const contest = new Contest(member, options.random);
+  const serving = new Serving();
+  const defragment = (): Promise<void> =>
+    options.notServingOnDefragment ? serving.pausedDuring(() => member.defragment()) : member.defragment();
   const methods = [
     kvMethods(member, guard, options),
     watchMethods(member, guard, options),
     leaseMethods(member, guard, options),
     clusterMethods(member, guard, options),
-    maintenanceMethods(member, guard),
+    maintenanceMethods(member, guard, defragment),
     authMethods(member, guard),
     lockMethods(member, guard, { identities, contest }),
     electionMethods(member, guard, { identities, contest }),
-    healthMethods(guard),
+    healthMethods(guard, serving),
   ].flat();
   return new Map(methods.map((method) => [method.descriptor.path, method] as const));
 }

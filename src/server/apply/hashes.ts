@@ -45,6 +45,11 @@ export class CompactHashes {
     return this.#made.get(revision);
   }
 
+  /** All that are made, oldest first. */
+  list(): readonly (KvHash & { readonly revision: number })[] {
+    return Array.from(this.#made, ([revision, made]) => ({ ...made, revision }));
+  }
+
   clear(): void {
     this.#run = undefined;
     this.#made.clear();

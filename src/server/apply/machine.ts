@@ -12,7 +12,8 @@
  * Obligations of the caller: entries come in the order of the log, each once or, after a restart, again from any point
  * on (what is applied already is passed over); an image is of the state between two entries; raft is given each
  * `confChange` as it is here; {@link StateMachine.sweep} is called until it has nothing left; nothing is applied while
- * {@link StateMachine.restore} is underway. After an {@link ApplyError} the member has to stop.
+ * {@link StateMachine.restore} is underway, or between {@link StateMachine.prepare} and what it gives. After an
+ * {@link ApplyError} the member has to stop.
  *
  * @module
  */
@@ -36,7 +37,7 @@ import { ApplyError } from './errors.ts';
 import { CompactHashes } from './hashes.ts';
 import { Membership } from './membership.ts';
 import type { Outcome } from './outcome.ts';
-import { type Occasion, type Parts, refused } from './parts.ts';
+import { type Occasion, type Parts, type RequestKind, refused } from './parts.ts';
 import { costOf, QuotaGate, sizeInUse } from './quota.ts';
 import { applyRequest, kindsOf } from './requests.ts';
 import type { AppliedState, KvHash } from './state.ts';
@@ -52,6 +53,8 @@ export interface StateMachineOptions {
   readonly checkpointMs?: number | undefined;
   /** How large the backend may be; 0: 2 GiB; negative: no limit. */
   readonly quotaBytes: number;
+  /** How many learners there may be at a time; all members have to agree. Default: 1. */
+  readonly maxLearners?: number | undefined;
   /** This member, which wants to know when it is removed. */
   readonly memberId?: bigint | undefined;
 }
@@ -60,6 +63,8 @@ export interface StateMachineOptions {
 export interface AppliedEntry {
   /** The number that its proposer gave it; 0: nobody waits for it. */
   readonly requestId: bigint;
+  /** What it asked for; undefined if it is no request of version 3. */
+  readonly kind?: RequestKind | undefined;
   /** Undefined if there was nothing to apply: the entry is empty, or was applied before. */
   readonly outcome: Outcome | undefined;
   /** For raft, if it is a change of configuration; of nobody if it was refused. */
@@ -87,7 +92,7 @@ export class StateMachine implements AppliedState {
   /** The most that was in use since the last defragmentation. */
   #sizeBytes = 0;
 
-  constructor({ tokens, minTtlSeconds, checkpointMs, quotaBytes, memberId }: StateMachineOptions) {
+  constructor({ tokens, minTtlSeconds, checkpointMs, quotaBytes, maxLearners, memberId }: StateMachineOptions) {
     this.quota = new QuotaGate(quotaBytes);
     this.#memberId = memberId;
     const lessor = new Lessor({ minTtlSeconds, checkpointMs });
@@ -101,7 +106,7 @@ export class StateMachine implements AppliedState {
       access: new Access(auth, lessor),
       tokens,
       alarms: new AlarmBook(),
-      members: new Membership(),
+      members: new Membership(maxLearners),
       hashes: new CompactHashes(),
     };
     this.defragment();
@@ -193,6 +198,11 @@ export class StateMachine implements AppliedState {
     return { hash, compactRevision: store.compactRevision };
   }
 
+  /** The hashes that the last compactions have left, oldest first. */
+  compactHashes(): readonly (KvHash & { readonly revision: number })[] {
+    return this.#parts.hashes.list();
+  }
+
   rows(): BackendState {
     const { auth, alarms, lessor, members } = this.#parts;
     const { enabled, revision, users, roles } = auth.rows();
@@ -209,15 +219,25 @@ export class StateMachine implements AppliedState {
     };
   }
 
+  /** {@link prepare}, and then becomes it. */
+  async restore(state: BackendState, load: (leases: LeaseBook) => KvStore | Promise<KvStore>): Promise<void> {
+    (await this.prepare(state, load))();
+  }
+
   /**
-   * Becomes what an image says, index and term too. Watchers read on from there; no lease ends here until this is the
-   * primary again; all tokens are void. If loading fails nothing has changed.
+   * Loads an image beside what is there; if that fails nothing has changed.
    *
    * @param load Reads the keys, and tells which of them hang on leases.
+   * @returns Becomes what the image says, index and term too. Watchers read on from there; no lease ends here until this
+   *   is the primary again; all tokens are void.
    */
-  async restore(state: BackendState, load: (leases: LeaseBook) => KvStore | Promise<KvStore>): Promise<void> {
+  async prepare(state: BackendState, load: (leases: LeaseBook) => KvStore | Promise<KvStore>): Promise<() => void> {
     const book = new RestoringBook(this.lessor);
     const store = await load(book);
+    return () => this.#become(state, store, book);
+  }
+
+  #become(state: BackendState, store: KvStore, book: RestoringBook): void {
     const { lessor, auth, alarms, members, hashes, watches } = this.#parts;
     lessor.restore(state.leases, book.finish());
     auth.restore({
@@ -242,15 +262,13 @@ export class StateMachine implements AppliedState {
     if (!request) return this.#version2(entry);
     const requestId = request.header?.ID || request.ID;
     const fits = this.quota.admits(costOf(request), this.#sizeBytes);
-    const outcome = this.#request(request, { index: entry.index, now });
+    const kind = kindOf(request, entry.index);
+    const outcome = this.#request(kind, request, { index: entry.index, now });
     // Once the alarm is raised, what has a cost is refused.
-    return { requestId, outcome, wantsAlarm: fits || outcome.type === 'refused' ? undefined : 'NOSPACE' };
+    return { requestId, kind, outcome, wantsAlarm: fits || outcome.type === 'refused' ? undefined : 'NOSPACE' };
   }
 
-  #request(request: InternalRaftRequest, occasion: Occasion): Outcome {
-    const [kind, ...others] = kindsOf(request);
-    if (!kind) throw new ApplyError(occasion.index, 'a request of a kind that this version does not know');
-    if (others.length > 0) throw new ApplyError(occasion.index, 'more than one request');
+  #request(kind: RequestKind, request: InternalRaftRequest, occasion: Occasion): Outcome {
     const refusal = this.access.checkEntry(request) ?? alarmRefusal(this.alarms, request);
     return refusal ? refused(refusal) : applyRequest(this.#parts, kind, request, occasion);
   }
@@ -292,6 +310,13 @@ class RestoringBook implements LeaseBook {
     this.#alive = undefined;
     return alive;
   }
+}
+
+function kindOf(request: InternalRaftRequest, index: number): RequestKind {
+  const [kind, ...others] = kindsOf(request);
+  if (!kind) throw new ApplyError(index, 'a request of a kind that this version does not know');
+  if (others.length > 0) throw new ApplyError(index, 'more than one request');
+  return kind;
 }
 
 function decode(data: Uint8Array): InternalRaftRequest | undefined {

@@ -18,8 +18,8 @@ import type { BackendMember, BackendState } from '../snapshot/backend-state.ts';
 import type { MemberContext } from './member-context.ts';
 import type { Members } from './state.ts';
 
-/** How many learners there may be at a time. */
-export const MAX_LEARNERS = 1;
+/** How many learners there may be at a time, unless it is said otherwise: as many as etcd has. */
+const MAX_LEARNERS = 1;
 
 /** The part of a backend that is about the cluster. */
 export type ClusterRows = Pick<
@@ -28,10 +28,16 @@ export type ClusterRows = Pick<
 >;
 
 export class Membership implements Members {
+  readonly #maxLearners: number;
   #members = new Map<bigint, BackendMember>();
   #removed = new Set<bigint>();
   #clusterVersion: string | undefined;
   #downgradeTarget: string | undefined;
+
+  /** @param maxLearners How many learners there may be at a time; the same on all members. */
+  constructor(maxLearners: number = MAX_LEARNERS) {
+    this.#maxLearners = maxLearners;
+  }
 
   get clusterVersion(): string | undefined {
     return this.#clusterVersion;
@@ -124,7 +130,7 @@ export class Membership implements Members {
     if (this.#members.has(member.id)) return Refusals.MemberExists;
     if (this.#isTaken(member.peerUrls)) return Refusals.PeerUrlExists;
     const learners = this.list().filter((one) => one.isLearner).length;
-    if (isLearner && learners >= MAX_LEARNERS) return Refusals.TooManyLearners;
+    if (isLearner && learners >= this.#maxLearners) return Refusals.TooManyLearners;
     this.#members.set(member.id, { ...member, isLearner });
     return undefined;
   }

@@ -31,6 +31,7 @@ const PEER_RENAMED: Readonly<Record<string, FlagName>> = {
 
 /** Names below {@link CLIENT_SECTION} that differ from the flag's. */
 const CLIENT_RENAMED: Readonly<Record<string, FlagName>> = {
+  'allowed-cn': 'client-cert-allowed-cn',
   'allowed-hostname': 'client-cert-allowed-hostname',
   'allowed-hostnames': 'client-cert-allowed-hostname',
 };

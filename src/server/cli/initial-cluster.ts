@@ -31,6 +31,9 @@ export function checkInCluster(cluster: InitialCluster, { name, peerUrls }: Self
   const own = cluster.get(name);
   if (own === undefined)
     throw new SettingsError(`couldn't find local name "${name}" in the initial cluster configuration`);
+  const urls = [...cluster.values()].flat();
+  if (new Set(urls).size < urls.length)
+    throw new SettingsError(`initial cluster ${showCluster(cluster)} has duplicated url`);
   const missing = own.filter((url) => !peerUrls.includes(url));
   if (missing.length > 0)
     throw new SettingsError(
@@ -41,4 +44,9 @@ export function checkInCluster(cluster: InitialCluster, { name, peerUrls }: Self
     throw new SettingsError(
       `--initial-advertise-peer-urls has ${unnamed.join(',')} but missing from --initial-cluster=${name}=${own.join(`,${name}=`)}`,
     );
+}
+
+/** As the flag has it. */
+export function showCluster(cluster: InitialCluster): string {
+  return Array.from(cluster, ([name, urls]) => urls.map((url) => `${name}=${url}`).join(',')).join(',');
 }

@@ -8,6 +8,7 @@
  */
 import { getCiphers } from 'node:tls';
 import type { ServerAddress, ServerTls } from '../options.ts';
+import { ownCertificateOf } from './auto-tls.ts';
 import { SettingsError } from './errors.ts';
 import type { Values } from './flags/index.ts';
 import { bindingFault, isSecure, isSocketFile, type ServerUrl } from './urls.ts';
@@ -61,7 +62,11 @@ function addressesOf(urls: readonly ServerUrl[], serve: ServerAddress['serve']):
 const VERSIONS: Readonly<Record<string, 'TLSv1.2' | 'TLSv1.3'>> = { 'TLS1.2': 'TLSv1.2', 'TLS1.3': 'TLSv1.3' };
 
 function tlsOf(values: Values): ServerTls | undefined {
-  const { 'cert-file': certFile, 'key-file': keyFile, 'trusted-ca-file': caFile } = values;
+  const { 'trusted-ca-file': caFile } = values;
+  const { certFile, keyFile } = ownCertificateOf(values, 'client') ?? {
+    certFile: values['cert-file'],
+    keyFile: values['key-file'],
+  };
   if (certFile === '' && keyFile === '') return undefined;
   if (certFile === '' || keyFile === '')
     throw new SettingsError(`KeyFile and CertFile must both be present[key: ${keyFile}, cert: ${certFile}]`);
@@ -69,6 +74,20 @@ function tlsOf(values: Values): ServerTls | undefined {
   if (values['client-cert-auth'] && caFile === '')
     throw new SettingsError('--client-cert-auth needs --trusted-ca-file');
   const crlFile = values['client-crl-file'];
+  return {
+    certFile,
+    keyFile,
+    caFile: caFile === '' ? undefined : caFile,
+    clientCertAuth: values['client-cert-auth'],
+    crlFile: crlFile === '' ? undefined : crlFile,
+    allowedHostnames: names(values['client-cert-allowed-hostname']),
+    allowedCommonNames: names(values['client-cert-allowed-cn']),
+    ...tlsVersionsOf(values),
+  };
+}
+
+/** What may be spoken, to clients and members alike. @throws {@link SettingsError} */
+export function tlsVersionsOf(values: Values): Pick<ServerTls, 'cipherSuites' | 'minVersion' | 'maxVersion'> {
   const minVersion = versionOf('tls-min-version', values['tls-min-version']);
   const maxVersion = versionOf('tls-max-version', values['tls-max-version']);
   if (minVersion !== undefined && maxVersion !== undefined && minVersion > maxVersion)
@@ -78,20 +97,10 @@ function tlsOf(values: Values): ServerTls | undefined {
   const suites = values['cipher-suites'];
   if (suites.length > 0 && minVersion === 'TLSv1.3')
     throw new SettingsError('cipher suites cannot be configured when only TLS1.3 is enabled');
-  return {
-    certFile,
-    keyFile,
-    caFile: caFile === '' ? undefined : caFile,
-    clientCertAuth: values['client-cert-auth'],
-    crlFile: crlFile === '' ? undefined : crlFile,
-    allowedHostnames: hostnames(values['client-cert-allowed-hostname']),
-    cipherSuites: suites.length === 0 ? undefined : suites.map(cipherOf),
-    minVersion,
-    maxVersion,
-  };
+  return { cipherSuites: suites.length === 0 ? undefined : suites.map(cipherOf), minVersion, maxVersion };
 }
 
-function hostnames(text: string): string[] | undefined {
+function names(text: string): string[] | undefined {
   return text === '' ? undefined : text.split(',');
 }
 

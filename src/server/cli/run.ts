@@ -13,12 +13,13 @@ import { join } from 'node:path';
 import type { ServerLog } from '../log.ts';
 import { timeOfDay } from '../system.ts';
 import { ETCD_VERSION } from '../version.ts';
+import { makeCertificates } from './auto-tls.ts';
 import { type CommandLine, parseCommandLine } from './command-line.ts';
-import { parseConfigFile } from './config-file.ts';
 import { addEnvironment } from './environment.ts';
 import { SettingsError, UsageError } from './errors.ts';
 import { FLAGS, type Given } from './flags/index.ts';
 import type { Flag } from './flags/kinds.ts';
+import { showCluster } from './initial-cluster.ts';
 import { LogLines } from './log-lines.ts';
 import { openOutputs } from './outputs.ts';
 import { checkNewCluster, logSettingsOf, type ServerSettings, settingsOf } from './settings.ts';
@@ -64,7 +65,7 @@ async function start({ given: flags, rest }: CommandLine, environment: CommandCo
   let settings: ServerSettings;
   try {
     if (rest[0] !== undefined) throw new SettingsError(`'${rest[0]}' is not a valid flag`);
-    const given = gather(flags, environment, log);
+    const given = await gather(flags, environment, log);
     const logging = logSettingsOf(given.values());
     log = new LogLines({ ...logging, timeOfDay, outputs: openOutputs(logging.outputs) });
     settings = await settingsOf(given, (message, fields) => log.write('warn', 'cli/settings.ts', message, fields));
@@ -80,7 +81,7 @@ async function start({ given: flags, rest }: CommandLine, environment: CommandCo
 }
 
 /** The file alone, or else flags and environment. */
-function gather(flags: Given, environment: CommandContext['environment'], log: ServerLog): Given {
+async function gather(flags: Given, environment: CommandContext['environment'], log: ServerLog): Promise<Given> {
   const path = flags.values()['config-file'] || environment.ETCD_CONFIG_FILE || '';
   if (path === '') {
     addEnvironment(flags, environment, (variable) =>
@@ -96,6 +97,8 @@ function gather(flags: Given, environment: CommandContext['environment'], log: S
   } catch (error) {
     throw new SettingsError(`can't read ${path}: ${(error as NodeJS.ErrnoException).code ?? 'unknown'}`);
   }
+  // Who has no file needs nothing to read it with.
+  const { parseConfigFile } = await import('./config-file.ts');
   const given = parseConfigFile(text, (key) =>
     log.write('warn', 'cli/config-file.ts', 'unknown key in the config file is ignored', { key }),
   );
@@ -108,10 +111,18 @@ function gather(flags: Given, environment: CommandContext['environment'], log: S
   return given;
 }
 
-/** Says in one line which of the flags that were given do nothing. */
+/** Says which of the flags that were given do nothing, and what does. A default that is given asks for nothing. */
 function noteIdle(given: Given, log: ServerLog): void {
-  const idle = given.names.filter((name) => (FLAGS[name] as Flag).effect === 'none');
-  if (idle.length > 0) log.write('info', CALLER, 'flags without effect on this server', { flags: idle });
+  const values = given.values();
+  const idle = given.names.filter((name) => {
+    const { effect, fallback }: Flag = FLAGS[name];
+    return effect === 'none' && String(values[name]) !== String(fallback);
+  });
+  if (idle.length > 0) log.write('warn', CALLER, 'flags without effect on this server', { flags: idle });
+  for (const name of idle) {
+    const { instead }: Flag = FLAGS[name];
+    if (instead !== undefined) log.write('warn', CALLER, `--${name} has no meaning here`, { instead });
+  }
 }
 
 async function run(settings: ServerSettings, log: ServerLog): Promise<number> {
@@ -126,9 +137,12 @@ async function run(settings: ServerSettings, log: ServerLog): Promise<number> {
     'member-initialized': initialised,
     'advertise-client-urls': options.advertiseClientUrls,
     'initial-advertise-peer-urls': options.peerUrls,
+    'initial-cluster': showCluster(options.initialCluster),
+    'initial-cluster-state': options.initialClusterState,
     'heartbeat-interval': `${options.heartbeatMs}ms`,
     'election-timeout': `${options.electionMs}ms`,
   });
+  await makeCertificates(settings.certificates, log);
   // Only now: most of what there is to load is behind it, and help and errors should not wait for that.
   const { EtcdServer } = await import('../etcd-server.ts');
   const reason = await serveUntilSignal(() => EtcdServer.start({ ...options, log }), GRACE_MS, log);

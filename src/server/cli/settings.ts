@@ -9,20 +9,21 @@
 import { LOG_LEVELS, type LogLevel } from '../log.ts';
 import type { AutoCompaction, EtcdServerOptions } from '../options.ts';
 import { parseAuthToken } from './auth-token.ts';
+import { dataDirOf, type OwnCertificate, ownCertificateOf } from './auto-tls.ts';
 import { parseDuration } from './duration.ts';
 import { SettingsError } from './errors.ts';
 import { FLAGS, type Given, type Values } from './flags/index.ts';
 import type { Flag } from './flags/kinds.ts';
 import { checkInCluster, type InitialCluster, initialClusterOf } from './initial-cluster.ts';
 import { listeningOf, type Warn } from './listening.ts';
+import { peersOf } from './peers.ts';
 
 /** What a server process runs with. */
 export interface ServerSettings {
-  /** A data directory is always among them. */
-  readonly server: EtcdServerOptions & { readonly dataDir: string };
-  /** The members that a new cluster is to have, by name. */
-  readonly initialCluster: InitialCluster;
-  readonly initialClusterState: 'new' | 'existing';
+  /** A data directory and the members of a new cluster are always among them. */
+  readonly server: EtcdServerOptions & { readonly dataDir: string; readonly initialCluster: InitialCluster };
+  /** To be made before the server starts, unless they are there. */
+  readonly certificates: readonly OwnCertificate[];
 }
 
 /** How to log; known first, since everything else may be worth a line. */
@@ -57,15 +58,18 @@ export async function settingsOf(given: Given, warn: Warn): Promise<ServerSettin
   for (const url of [...values['initial-advertise-peer-urls'], ...values['advertise-client-urls']])
     if (url.host === '') throw new SettingsError(`unexpected empty host (${url.text})`);
   const { listen, tls } = listeningOf(values, warn);
+  const { listenPeers, peerTls } = peersOf(values, warn);
   const peerUrls = values['initial-advertise-peer-urls'].map(({ text }) => text);
   const initialCluster = initialClusterOf(values['initial-cluster'], { name: values.name, peerUrls });
-  const dataDir = values['data-dir'] === '' ? `${values.name}.etcd` : values['data-dir'];
+  const dataDir = dataDirOf(values);
   if (values['data-dir'] === '') warn("'data-dir' was empty; using default", { 'data-dir': dataDir });
   if (values['quota-backend-bytes'] > 8 * 2 ** 30)
     warn('Backend quota exceeds the recommended maximum value', { quotaBytes: values['quota-backend-bytes'] });
+  const certificates = (['client', 'peer'] as const).map((side) =>
+    ownCertificateOf(values, side, (text) => warn(text, {})),
+  );
   return {
-    initialCluster,
-    initialClusterState: values['initial-cluster-state'],
+    certificates: certificates.filter((one) => one !== undefined),
     server: {
       name: values.name,
       dataDir,
@@ -74,6 +78,10 @@ export async function settingsOf(given: Given, warn: Warn): Promise<ServerSettin
       tls,
       advertiseClientUrls: values['advertise-client-urls'].map(({ text }) => text),
       peerUrls,
+      listenPeers,
+      peerTls,
+      initialCluster,
+      initialClusterState: values['initial-cluster-state'],
       clusterToken: values['initial-cluster-token'],
       authToken: await parseAuthToken(values['auth-token']),
       authTokenTtlSeconds: values['auth-token-ttl'] || undefined,
@@ -98,7 +106,14 @@ export async function settingsOf(given: Given, warn: Warn): Promise<ServerSettin
       gateway: values['enable-grpc-gateway'],
       cors: values.cors,
       hostWhitelist: values['host-whitelist'],
-      extensiveMetrics: values.metrics === 'extensive',
+      extensiveMetrics: extensiveOf(values),
+      slowApplyMs: values['warning-apply-duration'],
+      notServingOnDefragment: gateOf(
+        values,
+        'StopGRPCServiceOnDefrag',
+        values['experimental-stop-grpc-service-on-defrag'],
+      ),
+      maxLearners: values['max-learners'],
       strictReconfigCheck: values['strict-reconfig-check'],
       forceNewCluster: values['force-new-cluster'],
       unsafeNoFsync: values['unsafe-no-fsync'],
@@ -109,9 +124,9 @@ export async function settingsOf(given: Given, warn: Warn): Promise<ServerSettin
 function refuseUnsupported(given: Given): void {
   const values = given.values();
   for (const name of given.names) {
-    const { effect, fallback }: Flag = FLAGS[name];
+    const { effect, fallback, instead }: Flag = FLAGS[name];
     if (effect === 'refused' && String(values[name]) !== String(fallback))
-      throw new SettingsError(`--${name} is not supported by this server`);
+      throw new SettingsError(`--${name} is not supported by this server`, instead ? { instead } : {});
   }
 }
 
@@ -138,17 +153,9 @@ function checkTimes(values: Values): void {
  *
  * @throws {@link SettingsError}
  */
-export function checkNewCluster({ server, initialCluster, initialClusterState }: ServerSettings): void {
-  const { name = 'default', peerUrls = [] } = server;
+export function checkNewCluster({ server }: ServerSettings): void {
+  const { name = 'default', peerUrls = [], initialCluster } = server;
   checkInCluster(initialCluster, { name, peerUrls });
-  if (initialCluster.size > 1)
-    throw new SettingsError(
-      `--initial-cluster names ${initialCluster.size} members: this server does not form clusters of more than one yet`,
-    );
-  if (initialClusterState === 'existing')
-    throw new SettingsError(
-      'cannot fetch cluster info from peer urls: could not retrieve cluster information from the given URLs',
-    );
 }
 
 function bcryptCostOf(cost: number, warn: Warn): number {
@@ -180,18 +187,31 @@ function compactionOf(values: Values): AutoCompaction | undefined {
   return retentionMs > 0 ? { mode, retentionMs } : undefined;
 }
 
-/** By flag, as 3.5 has it, or by feature gate, as 3.6 does. */
-function checkpointsOf(values: Values): boolean {
+function extensiveOf({ metrics }: Values): boolean {
+  if (metrics !== 'basic' && metrics !== 'extensive') throw new SettingsError(`unknown metrics "${metrics}"`);
+  return metrics === 'extensive';
+}
+
+/** What a feature gate says, as 3.6 has them, or else a flag, as 3.5 has it. */
+function gateOf(values: Values, name: string, flagged: boolean): boolean {
+  return gatesOf(values).get(name) ?? flagged;
+}
+
+function gatesOf(values: Values): ReadonlyMap<string, boolean> {
   const gates = new Map<string, boolean>();
   for (const gate of values['feature-gates'].split(',').filter((text) => text !== '')) {
     const [, name = '', on = ''] = /^([^=]+)=(true|false)$/.exec(gate.trim()) ?? [];
     if (name === '') throw new SettingsError(`invalid value for --feature-gates: ${gate}`);
     gates.set(name, on === 'true');
   }
+  return gates;
+}
+
+function checkpointsOf(values: Values): boolean {
   const flagged = values['experimental-enable-lease-checkpoint'];
   if (values['experimental-enable-lease-checkpoint-persist'] && !flagged)
     throw new SettingsError(
       'setting experimental-enable-lease-checkpoint-persist requires experimental-enable-lease-checkpoint',
     );
-  return gates.get('LeaseCheckpoint') ?? flagged;
+  return gateOf(values, 'LeaseCheckpoint', flagged);
 }

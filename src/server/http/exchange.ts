@@ -6,16 +6,33 @@
  *
  * @module
  */
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders } from 'node:http';
+import type { Duplex, Readable, Writable } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import { GrpcCode } from '../../protocol/status.ts';
+import { commonNameOf } from '../rpc/common-name.ts';
 import { GONE, refuse } from '../rpc/failure.ts';
-import { commonNameOf } from '../rpc/grpc-session.ts';
 
 type Headers = Readonly<Record<string, string>>;
 
 /** How plain texts go out, errors too. */
 export const PLAIN_TEXT: Headers = { 'Content-Type': 'text/plain; charset=utf-8', 'X-Content-Type-Options': 'nosniff' };
+
+/** A request: what Node.js has for HTTP/1.1, or ours for HTTP/2. */
+export interface ExchangeRequest extends Readable {
+  readonly method?: string | undefined;
+  /** The path with the query. */
+  readonly url?: string | undefined;
+  readonly headers: IncomingHttpHeaders;
+  readonly socket: Duplex;
+}
+
+/** Its answer. */
+export interface ExchangeResponse extends Writable {
+  readonly headersSent: boolean;
+  setHeader(name: string, value: string): unknown;
+  writeHead(status: number, headers: Record<string, string>): unknown;
+}
 
 /** See the head of this file. */
 export class Exchange {
@@ -25,12 +42,12 @@ export class Exchange {
   readonly query: URLSearchParams;
   /** Whether it came over TLS. */
   readonly secure: boolean;
-  readonly #request: IncomingMessage;
-  readonly #response: ServerResponse;
+  readonly #request: ExchangeRequest;
+  readonly #response: ExchangeResponse;
   #controller: AbortController | undefined;
   #over: Error | undefined;
 
-  constructor(request: IncomingMessage, response: ServerResponse) {
+  constructor(request: ExchangeRequest, response: ExchangeResponse) {
     this.#request = request;
     this.#response = response;
     this.method = request.method ?? 'GET';
@@ -64,7 +81,7 @@ export class Exchange {
 
   /** Common name of the client's certificate, if one was checked. */
   get commonName(): string | undefined {
-    return commonNameOf((this.#request.socket as Partial<TLSSocket> | null) ?? undefined);
+    return commonNameOf(this.#request.socket);
   }
 
   /** Fires when nobody waits for the answer any more. */

@@ -18,7 +18,7 @@ const CORRUPT = 2;
 /** Hears how checks go: for metrics. */
 export interface HealthObserver {
   /** Of `/health`. */
-  health(healthy: boolean): void;
+  checked(healthy: boolean): void;
   /** Of one check of `/livez` or `/readyz`. */
   check(type: 'livez' | 'readyz', name: string, healthy: boolean): void;
 }
@@ -64,7 +64,7 @@ export class Health {
   async health(exchange: Exchange): Promise<void> {
     const excluded = new Set(exchange.query.getAll('exclude').filter((name) => name !== ''));
     const reason = await this.#whyUnhealthy(excluded, exchange.query.get('serializable') === 'true');
-    this.#options.observer.health(reason === '');
+    this.#options.observer.checked(reason === '');
     const body = JSON.stringify({ health: reason === '' ? 'true' : 'false', reason });
     exchange.respond(reason === '' ? 200 : 503, { 'Content-Type': PLAIN_TEXT['Content-Type'] as string }, body);
   }

@@ -10,20 +10,19 @@
  * @module
  */
 import { once } from 'node:events';
-import http, { type IncomingMessage, type ServerResponse } from 'node:http';
-import { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
+import http, { type IncomingMessage } from 'node:http';
 import net, { type AddressInfo, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import { type Clock, systemClock } from '../../support/clock.ts';
+import type { KeepaliveOptions } from '../http2/keepalive.ts';
 import type { ServingMember } from '../member/serving.ts';
 import type { MethodTable } from '../rpc/call.ts';
 import { type FaultReporter, STOPPING } from '../rpc/failure.ts';
-import { mendFirstHeaders } from '../rpc/first-headers.ts';
 import { GrpcServer, type OtherRequests } from '../rpc/grpc-server.ts';
-import type { KeepaliveOptions } from '../rpc/grpc-session.ts';
-import { Exchange } from './exchange.ts';
+import { Exchange, type ExchangeRequest, type ExchangeResponse } from './exchange.ts';
 import { Gateway } from './gateway.ts';
+import { Http2Request, Http2Response } from './http2-exchange.ts';
 import type { ServerMetrics } from './metrics.ts';
 import { Pages } from './pages.ts';
 import { type PortTlsOptions, TlsAcceptor } from './tls.ts';
@@ -68,6 +67,10 @@ export interface PortOptions {
   readonly cors?: readonly string[] | undefined;
   /** Hosts that clear requests may name. Default: all, `*`. */
   readonly hostWhitelist?: readonly string[] | undefined;
+  /** Connections wait, and are not listened to, until this has resolved. Default: they don't. */
+  readonly ready?: Promise<unknown> | undefined;
+  /** Whether neither the port nor its connections keep the process alive. Default false. */
+  readonly background?: boolean | undefined;
 }
 
 /** How a port is closed. */
@@ -112,6 +115,8 @@ export class Port implements AsyncDisposable {
   readonly #sockets = new Set<Socket>();
   readonly #exchanges = new Set<Exchange>();
   #tls: TlsAcceptor | undefined;
+  /** Undefined once it has resolved. */
+  #ready: Promise<unknown> | undefined;
   #closed: Promise<void> | undefined;
 
   /** Use {@link openPort}. */
@@ -144,9 +149,15 @@ export class Port implements AsyncDisposable {
       receiveLimitBytes,
       maxConcurrentStreams: options.maxConcurrentStreams,
       keepalive: { ...KEEPALIVE, ...options.keepalive },
+      handshakeMs: options.handshakeMs ?? HANDSHAKE_MS,
       other: withHttp ? this.#serveHttp2 : undefined,
     });
     this.#http = this.#makeHttp();
+    this.#ready = options.ready;
+    const begun = (): void => {
+      this.#ready = undefined;
+    };
+    this.#ready?.then(begun, ignore);
     this.#listener = net.createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.#accept(socket));
   }
 
@@ -155,6 +166,7 @@ export class Port implements AsyncDisposable {
     const { tls, listen, handshakeMs = HANDSHAKE_MS } = this.#options;
     if (tls !== undefined) this.#tls = await TlsAcceptor.create(tls, handshakeMs, (socket) => this.#secured(socket));
     this.#listener.listen({ ...listen });
+    if (this.#options.background) this.#listener.unref();
     await once(this.#listener, 'listening');
     // Without listeners of its own, an error while accepting (no file descriptors left) would end the process.
     this.#listener.on('error', (error) => this.#options.report?.(error, 'accept'));
@@ -208,11 +220,19 @@ export class Port implements AsyncDisposable {
 
   #accept(socket: Socket): void {
     this.#sockets.add(socket);
+    if (this.#options.background) socket.unref();
     socket.once('close', () => this.#sockets.delete(socket));
     // Whatever becomes of it, `close` says so.
     socket.on('error', ignore);
     socket.setKeepAlive(true, 60_000);
-    this.#sniff(socket);
+    if (this.#ready === undefined) this.#sniff(socket);
+    else {
+      const begin = (): void => {
+        if (!socket.destroyed) this.#sniff(socket);
+      };
+      // If it rejects, the port is about to be closed.
+      this.#ready.then(begin, ignore);
+    }
   }
 
   /** Reads as much as is needed to know what it is, and puts that back. */
@@ -260,20 +280,9 @@ export class Port implements AsyncDisposable {
   }
 
   #speak(socket: Duplex, kind: 'http1' | 'http2'): void {
-    if (kind === 'http2') this.#greet(socket);
+    if (kind === 'http2') this.#grpc.connect(socket);
     else if (this.#options.http ?? true) this.#http.emit('connection', socket);
     else socket.destroy();
-  }
-
-  #greet(socket: Duplex): void {
-    const { handshakeMs = HANDSHAKE_MS, keepalive = {} } = this.#options;
-    const { intervalMs, timeoutMs } = { ...KEEPALIVE, ...keepalive };
-    mendFirstHeaders(socket, {
-      clock: this.#clock,
-      // Who is gone without a word is to be found out no later than by a ping.
-      patienceMs: Math.min(handshakeMs, intervalMs + timeoutMs),
-      serve: (mended) => this.#grpc.connect(mended),
-    });
   }
 
   #makeHttp(): http.Server {
@@ -298,18 +307,16 @@ export class Port implements AsyncDisposable {
     return server;
   }
 
-  #serve(request: IncomingMessage, response: ServerResponse): void {
+  #serve(request: ExchangeRequest, response: ExchangeResponse): void {
     const exchange = new Exchange(request, response);
     this.#exchanges.add(exchange);
     response.once('close', () => this.#exchanges.delete(exchange));
     void this.#pages.serve(exchange);
   }
 
-  readonly #serveHttp2: OtherRequests = (stream, headers, rawHeaders) => {
-    const request = new Http2ServerRequest(stream, headers, {}, rawHeaders);
-    const response = new Http2ServerResponse(stream);
-    // Node made them to be used like those of HTTP/1.1.
-    this.#serve(request as unknown as IncomingMessage, response as unknown as ServerResponse);
+  readonly #serveHttp2: OtherRequests = (stream, head, socket) => {
+    const request = new Http2Request(stream, head, socket);
+    this.#serve(request, new Http2Response(request, stream));
   };
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {

@@ -31,6 +31,8 @@ export interface PortTlsOptions {
   readonly maxVersion?: SecureVersion | undefined;
   /** As OpenSSL names them. Default: those of Node.js. */
   readonly ciphers?: string | undefined;
+  /** What may be spoken. Default: HTTP/2 and HTTP/1.1. */
+  readonly alpn?: readonly string[] | undefined;
 }
 
 /** Makes TLS connections of clear ones. */
@@ -43,7 +45,7 @@ export class TlsAcceptor {
     this.#options = options;
     const mutual = options.clientCa !== undefined;
     this.#server = tls.createServer({
-      ALPNProtocols: ['h2', 'http/1.1'],
+      ALPNProtocols: [...(options.alpn ?? ['h2', 'http/1.1'])],
       requestCert: mutual,
       rejectUnauthorized: mutual,
       handshakeTimeout: handshakeMs,

@@ -9,11 +9,10 @@
  */
 import { type IncomingMessage, STATUS_CODES } from 'node:http';
 import { type Duplex, PassThrough } from 'node:stream';
-import type { TLSSocket } from 'node:tls';
-import { type WebSocket, WebSocketServer } from 'ws';
+import type { WebSocket, WebSocketServer } from 'ws';
 import type { Method } from '../rpc/call.ts';
+import { commonNameOf } from '../rpc/common-name.ts';
 import { GONE } from '../rpc/failure.ts';
-import { commonNameOf } from '../rpc/grpc-session.ts';
 import type { Gateway, JsonClient } from './gateway.ts';
 
 /** What may wait for a client before it counts as behind, in bytes. */
@@ -22,27 +21,47 @@ const BEHIND_BYTES = 64 * 1024;
 /** Normal end; the connection's own texts are not for people. */
 const NORMAL_CLOSURE = 1000;
 
-/** Serves websockets. */
+/** Serves websockets. What speaks their protocol is loaded with the first one. */
 export class Websockets {
   readonly #gateway: Gateway;
-  readonly #server: WebSocketServer;
+  readonly #receiveLimitBytes: number;
+  #server: Promise<WebSocketServer> | undefined;
+  #stopped = false;
   readonly #open = new Set<WebSocketClient>();
 
   constructor(gateway: Gateway, receiveLimitBytes: number) {
     this.#gateway = gateway;
-    this.#server = new WebSocketServer({
-      noServer: true,
-      clientTracking: false,
-      perMessageDeflate: false,
-      maxPayload: 2 * receiveLimitBytes,
-      handleProtocols: (protocols) => (protocols.has('Bearer') ? 'Bearer' : false),
-    });
-    this.#server.on('wsClientError', (_error, socket) => socket.destroy());
+    this.#receiveLimitBytes = receiveLimitBytes;
   }
 
   /** Takes over a connection that asks for a websocket. */
   accept(request: IncomingMessage, socket: Duplex, head: Buffer, method: Method): void {
-    this.#server.handleUpgrade(request, socket, head, (webSocket) => {
+    this.#server ??= this.#load();
+    this.#server.then(
+      (server) => this.#upgrade(server, request, socket, head, method),
+      () => socket.destroy(),
+    );
+  }
+
+  async #load(): Promise<WebSocketServer> {
+    const { WebSocketServer } = await import('ws');
+    const server = new WebSocketServer({
+      noServer: true,
+      clientTracking: false,
+      perMessageDeflate: false,
+      maxPayload: 2 * this.#receiveLimitBytes,
+      handleProtocols: (protocols) => (protocols.has('Bearer') ? 'Bearer' : false),
+    });
+    server.on('wsClientError', (_error, socket) => socket.destroy());
+    return server;
+  }
+
+  #upgrade(server: WebSocketServer, request: IncomingMessage, socket: Duplex, head: Buffer, method: Method): void {
+    if (this.#stopped) {
+      socket.destroy();
+      return;
+    }
+    server.handleUpgrade(request, socket, head, (webSocket) => {
       const client = new WebSocketClient(webSocket, request);
       this.#open.add(client);
       webSocket.once('close', () => this.#open.delete(client));
@@ -52,6 +71,7 @@ export class Websockets {
 
   /** Tells all calls that the server stops. */
   giveUp(why: Error): void {
+    this.#stopped = true;
     for (const client of this.#open) client.giveUp(why);
   }
 }
@@ -77,7 +97,7 @@ class WebSocketClient implements JsonClient {
   constructor(socket: WebSocket, request: IncomingMessage) {
     this.#socket = socket;
     this.headers = withToken(request.headers);
-    this.commonName = commonNameOf(request.socket as Partial<TLSSocket>);
+    this.commonName = commonNameOf(request.socket);
     socket.on('message', (data) => this.#receive(data as Buffer));
     socket.on('error', () => socket.terminate());
     socket.once('close', () => {

@@ -106,6 +106,8 @@ class Lease implements LeaseTerms {
 }
 
 export class Lessor implements LeaseBook {
+  /** How often something was done since the start, for metrics. */
+  readonly counts: { granted: number; revoked: number; renewed: number } = { granted: 0, revoked: 0, renewed: 0 };
   readonly #minTtlSeconds: number;
   readonly #retryMs: number;
   readonly #checkpointMs: number;
@@ -148,6 +150,7 @@ export class Lessor implements LeaseBook {
     const granted = Math.max(Number(ttlSeconds), this.#minTtlSeconds);
     const lease = new Lease({ id, ttlSeconds: granted, remainingSeconds: 0 });
     this.#leases.set(id, lease);
+    this.counts.granted += 1;
     if (this.#primary) this.#endAt(lease, now + granted * SECOND_MS, now);
     return { id, ttlSeconds: granted };
   }
@@ -157,6 +160,7 @@ export class Lessor implements LeaseBook {
     const lease = this.#leases.get(id);
     if (!lease) return 'lease-not-found';
     this.#leases.delete(id);
+    this.counts.revoked += 1;
     this.#expiries.delete(lease.expiry);
     this.#checkpoints.delete(lease.checkpoint);
     return [...lease.keys].sort();
@@ -183,6 +187,7 @@ export class Lessor implements LeaseBook {
     if (!lease) return 'lease-not-found';
     // Its end may be in the log already. Who is told that it lives must be able to rely on that.
     if (lease.endsAt <= now) return 'expired';
+    this.counts.renewed += 1;
     this.#endAt(lease, now + lease.ttlSeconds * SECOND_MS, now);
     // A checkpoint that is still on its way counts too: once applied, it would say less than what is left now.
     lease.takingBack ||= lease.proposed || lease.remainingSeconds > 0;

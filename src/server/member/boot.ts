@@ -1,13 +1,14 @@
 /**
  * What a member starts from: nothing, or what its data directory has.
  *
- * A new member gets its id from its addresses, and founds its cluster with the others that were named. One that comes
- * back has the last image, and the log from the newest snapshot record that is not after the image. Entries up to the
+ * A new member gets its id from its addresses, and founds its cluster with the others that were named; or it joins one
+ * that is there, as the member as which it was added, and gets all that it is to know from the others. One that comes back
+ * has the last image, and the log from the newest snapshot record that is not after the image. Entries up to the
  * image's index are in the log and are not applied again.
  *
  * Each moment at which the machine may die leaves something that can be started from:
  *
- * - A log without hard state: whoever wrote it promised nothing to anybody yet, so the member is founded again.
+ * - A log without hard state: whoever wrote it promised nothing to anybody yet, so the member is new again.
  * - An image after the last snapshot record: the entries in between are there, since the log lets go of nothing before
  *   that record is durable. If they are not, the image came from another member and the log starts anew behind it.
  * - An image after what the log knows to be committed: only what is committed is in an image, so it is.
@@ -37,11 +38,20 @@ import {
   Wal,
   type WalContents,
   WalError,
+  type WalRepair,
   type WalSnapshot,
 } from '../wal/index.ts';
-import { DataDirError, type DataDirPaths, dataDirPaths, type OpenImage, openImage } from './data-dir.ts';
+import {
+  DataDirError,
+  type DataDirPaths,
+  dataDirPaths,
+  type OpenImage,
+  openImage,
+  removeLeftovers,
+} from './data-dir.ts';
 import { clusterIdOf, memberIdOf } from './ids.ts';
 import { type Journal, noJournal } from './journal.ts';
+import { standAlone } from './stand-alone.ts';
 
 /** Where a member keeps what it must not lose. */
 export interface MemberStorage {
@@ -72,8 +82,14 @@ export interface BootOptions {
   readonly name: string;
   readonly initialCluster: readonly InitialMember[];
   readonly clusterToken: string;
+  /** What a new member joins; undefined: it founds its cluster. */
+  readonly join?: ExistingCluster | undefined;
+  /** Whether it was to join one when it was new: then it founds nothing, even if it died before it heard of the others. */
+  readonly joins?: boolean | undefined;
   /** Undefined: nothing is kept. */
   readonly storage: MemberStorage | undefined;
+  /** Whether a member that comes back is to go on alone: see `stand-alone.ts`. Default: false. */
+  readonly forceNewCluster?: boolean | undefined;
 }
 
 /** What a member starts from. */
@@ -89,20 +105,26 @@ export interface Booted {
   readonly image: OpenImage | undefined;
   /** Who founds the cluster; undefined if that was done. */
   readonly founders: readonly Peer[] | undefined;
+  /** Who was in the cluster that it joins; undefined if its log knows. */
+  readonly told?: readonly BackendMember[] | undefined;
   readonly paths: DataDirPaths | undefined;
+  /** What a crash had torn of the log. */
+  readonly repaired?: WalRepair | undefined;
+  /** Members that the log has just been made to remove. */
+  readonly abandoned?: readonly bigint[] | undefined;
 }
 
 /** Does what the head of this file says. @throws DataDirError, WalError; nothing was changed then. */
 export async function boot(options: BootOptions): Promise<Booted> {
   const { storage } = options;
-  if (storage === undefined) return { ...founded(options), journal: noJournal, paths: undefined };
+  if (storage === undefined) return { ...fresh(options), journal: noJournal, paths: undefined };
   const paths = dataDirPaths(storage.dataDir, storage.walDir);
   const log = (await storage.disk.list(paths.wal)) ?? [];
   // Both image and log change under the hands of whoever looks while they are in use.
   if (log.length > 0) await refuseInUse(storage.disk, paths.wal);
   const image = await openImage(storage.disk, paths);
   try {
-    if (log.length > 0) return { ...(await resumed(options, storage, paths, image)), paths };
+    if (log.length > 0) return await alone(options, { ...(await resumed(options, storage, paths, image)), paths });
     if (image) throw new DataDirError(paths.wal, 'there is an image and no log');
     return await begun(options, storage, paths);
   } catch (error) {
@@ -111,22 +133,55 @@ export async function boot(options: BootOptions): Promise<Booted> {
   }
 }
 
+/** The others are taken out of the log of a member that is to go on without them. */
+async function alone({ forceNewCluster = false }: BootOptions, booted: Booted): Promise<Booted> {
+  if (!forceNewCluster || booted.founders) return booted;
+  try {
+    return { ...booted, abandoned: await standAlone(booted) };
+  } catch (cause) {
+    await booted.journal.close();
+    if (!(cause instanceof RangeError)) throw cause;
+    throw new DataDirError(booted.paths?.wal ?? '', cause.message, { cause });
+  }
+}
+
 async function begun(
   options: BootOptions,
   { disk, dataDir, segmentBytes }: MemberStorage,
   paths: DataDirPaths,
 ): Promise<Booted> {
-  const fresh = founded(options);
+  const start = fresh(options);
   await disk.makeDirectory(parentOf(paths.snap));
   await disk.makeDirectory(parentOf(paths.wal));
   // The names above the log are as new as it may be; it makes its own durable itself.
   await disk.syncDirectory(dataDir);
   await disk.syncDirectory(parentOf(dataDir));
-  const owner = { memberId: fresh.id, clusterId: fresh.clusterId };
-  return { ...fresh, journal: await Wal.create(disk, paths.wal, owner, { segmentBytes }), paths };
+  const owner = { memberId: start.id, clusterId: start.clusterId };
+  return { ...start, journal: await Wal.create(disk, paths.wal, owner, { segmentBytes }), paths };
 }
 
 type WithoutJournal = Omit<Booted, 'journal' | 'paths'>;
+
+function fresh(options: BootOptions): WithoutJournal {
+  return options.join ? joined(options, options.join) : founded(options);
+}
+
+/** What was added, and never started, is found by its addresses: it has no name yet. */
+function joined({ name, initialCluster }: BootOptions, { clusterId, members }: ExistingCluster): WithoutJournal {
+  const peerUrls = initialCluster.find((member) => member.name === name)?.peerUrls ?? [];
+  const sorted = (urls: readonly string[]): string => [...urls].sort().join();
+  const own = members.find((member) => sorted(member.peerUrls) === sorted(peerUrls));
+  if (own === undefined) throw new RangeError(`the cluster has no member with the addresses of ${name}`);
+  return {
+    id: own.id as MemberId,
+    clusterId: clusterId as ClusterId,
+    log: new MemoryStorage(),
+    applied: 0,
+    image: undefined,
+    founders: undefined,
+    told: members,
+  };
+}
 
 function founded({ name, initialCluster, clusterToken }: BootOptions): WithoutJournal {
   const members = initialCluster.map((member): BackendMember => {
@@ -154,19 +209,23 @@ async function resumed(
 ): Promise<Omit<Booted, 'paths'>> {
   const applied = image ? Number(image.state.consistentIndex) : 0;
   const from = image ? await newestRecord(disk, paths, applied) : FROM_START;
-  const { wal, contents } = await Wal.open(disk, paths.wal, { from, segmentBytes });
+  const { wal, contents, repaired } = await Wal.open(disk, paths.wal, { from, segmentBytes });
   try {
     const { memberId: id, clusterId } = contents.metadata;
+    await removeLeftovers(disk, paths);
     if (image) refuseStranger(image.state, id, paths);
     if (isEmptyHardState(contents.hardState) && image === undefined) {
-      const fresh = founded(options);
-      if (fresh.id !== id || fresh.clusterId !== clusterId) {
+      // Who the others are it learns from them: they were told of it.
+      const known = { log: new MemoryStorage(), applied, image, founders: undefined };
+      if (options.joins && !options.join) return { id, clusterId, ...known, journal: wal, repaired };
+      const start = fresh(options);
+      if (start.id !== id || start.clusterId !== clusterId) {
         throw new DataDirError(paths.wal, 'it was begun by a member of another cluster, or with other addresses');
       }
-      return { ...fresh, journal: wal };
+      return { ...start, journal: wal, repaired };
     }
-    const start = { id, clusterId, journal: wal, applied, image, founders: undefined };
-    if (image === undefined) return { ...start, log: fill(from, contents, undefined, 0) };
+    const start = { id, clusterId, journal: wal, applied, image, founders: undefined, repaired };
+    if (image === undefined) return { ...start, log: fill(from, contents, undefined, 0), told: options.join?.members };
     const confState = confStateOf(image.state);
     const here = applied === from.index ? from : contents.entries[applied - from.index - 1];
     const term = Number(image.state.term) || here?.term;
@@ -204,7 +263,10 @@ function fill(
 ): MemoryStorage {
   const log = new MemoryStorage();
   if (from.index > 0 && confState) log.applySnapshot({ ...from, data: EMPTY, confState });
-  log.append(entries);
+  // An image that came from the leader has replaced all that was there. What this log still has behind it, of an
+  // earlier term, is not part of it: with that the member could take one for up to date that lacks what is committed.
+  const [first] = entries;
+  if (first === undefined || first.term >= from.term) log.append(entries);
   if (confState && applied > from.index) log.createSnapshot(applied, confState, EMPTY);
   log.setHardState({ ...hardState, commit: Math.max(hardState.commit, applied) });
   return log;

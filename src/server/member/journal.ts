@@ -12,6 +12,8 @@ import type { WalBatch } from '../wal/index.ts';
 export interface Journal {
   /** Appends. Undefined: it is as durable as it will ever be. */
   append(batch: WalBatch): Promise<void> | undefined;
+  /** Bytes that were written so far, for metrics. */
+  readonly writtenBytes: number;
   /** Lets go of what nobody needs who has the snapshot at `index`. */
   release(index: number): Promise<void>;
   /** Writes what is left. Idempotent. */
@@ -21,6 +23,7 @@ export interface Journal {
 /** Keeps nothing: for members that end with their process. */
 export const noJournal: Journal = {
   append: () => undefined,
+  writtenBytes: 0,
   async release() {},
   async close() {},
 };

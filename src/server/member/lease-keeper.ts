@@ -12,9 +12,9 @@
 import { fromLatin1 } from '../../protocol/keys.ts';
 import type { Clock, Timer } from '../../support/clock.ts';
 import type { AppliedState } from '../apply/state.ts';
-import { type Refusal, Refusals, RpcError } from '../refusals.ts';
+import { Refusals, RpcError } from '../refusals.ts';
 import type { AppliedWaits } from './applied-waits.ts';
-import type { Changes } from './changes.ts';
+import type { AtLeader } from './at-leader.ts';
 import type { LeaseTimes, PeerAnswer, Peers } from './peers.ts';
 import type { Proposals } from './proposals.ts';
 import type { RaftPosition } from './serving.ts';
@@ -25,20 +25,17 @@ const SCAN_MS = 500;
 /** How many ends of leases are in the log at a time. */
 const MAX_REVOKES = 16;
 
-/** How long to wait before asking a leader again that could not be reached, in ms. */
-const FORWARD_RETRY_MS = 50;
+/** What is left of a lease that is gone. */
+const GONE: LeaseTimes = { remainingSeconds: -1, grantedSeconds: 0, keys: [] };
 
 export interface LeaseKeeperOptions {
-  readonly id: bigint;
   readonly clock: Clock;
   readonly state: AppliedState;
   readonly proposals: Proposals;
   readonly peers: Peers;
-  readonly changes: Changes;
+  readonly atLeader: AtLeader;
   readonly waits: AppliedWaits;
   readonly position: () => RaftPosition;
-  /** As long as a request may take, in ms. */
-  readonly timeoutMs: number;
   /** Added to the time of all leases by a new leader, in ms. */
   readonly extendMs: number;
 }
@@ -50,7 +47,8 @@ export class LeaseKeeper {
   /** Ended leases whose end is to be proposed. */
   readonly #due = new Set<bigint>();
   #revoking = 0;
-  #stopped = false;
+  /** Leases that ended here, since their time was over. */
+  expired = 0;
 
   constructor(options: LeaseKeeperOptions) {
     this.#options = options;
@@ -72,9 +70,8 @@ export class LeaseKeeper {
     this.#options.state.lessor.demote();
   }
 
-  /** Ends all waiting. */
+  /** Lets no lease end any more. */
   stop(): void {
-    this.#stopped = true;
     this.#timer?.cancel();
     this.#timer = undefined;
     this.#due.clear();
@@ -82,62 +79,62 @@ export class LeaseKeeper {
 
   /** @returns The lease's TTL in seconds; 0 if it is gone. @throws RpcError */
   renew(id: bigint, signal?: AbortSignal): Promise<number> {
-    const { state, clock, peers } = this.#options;
-    const here = async (): Promise<number | undefined> => {
-      const renewed = state.lessor.renew(id, clock.now());
-      if (renewed === 'lease-not-found') return 0;
-      if (typeof renewed === 'string') return undefined;
-      if (renewed.checkpoint) await this.#propose({ leaseCheckpoint: { checkpoints: [renewed.checkpoint] } });
-      return renewed.ttlSeconds;
-    };
-    return this.#atPrimary(here, (leader) => peers.renewLease(leader, id, signal), signal);
+    const { atLeader, peers } = this.#options;
+    const there = async (leader: bigint): Promise<PeerAnswer<number>> =>
+      unlessGone(await peers.renewLease(leader, id, signal), 0);
+    return atLeader.ask({ here: (leftMs) => this.#renew(id, leftMs, signal), there }, signal);
   }
 
   /** What is left of a lease. @throws RpcError */
   timeToLive(id: bigint, signal?: AbortSignal): Promise<LeaseTimes> {
-    const { state, clock, peers } = this.#options;
-    const here = async (): Promise<LeaseTimes | undefined> => {
-      const { lessor } = state;
-      const times = lessor.timeToLive(id, clock.now());
-      if (times === 'lease-not-found') return { remainingSeconds: -1, grantedSeconds: 0, keys: [] };
-      if (typeof times === 'string') return undefined;
-      return { ...times, keys: Array.from(lessor.keysOf(id), fromLatin1) };
-    };
-    return this.#atPrimary(here, (leader) => peers.timeToLive(leader, id, signal), signal);
+    const { atLeader, peers } = this.#options;
+    const there = async (leader: bigint): Promise<PeerAnswer<LeaseTimes>> =>
+      unlessGone(await peers.timeToLive(leader, id, signal), GONE);
+    return atLeader.ask({ here: (leftMs) => this.#timeToLive(id, leftMs, signal), there }, signal);
   }
 
-  /**
-   * Asks the primary, wherever it is.
-   *
-   * @param here Asks the own one; undefined: it can't say yet.
-   */
-  async #atPrimary<T>(
-    here: () => Promise<T | undefined>,
-    there: (leader: bigint) => Promise<PeerAnswer<T>>,
-    signal: AbortSignal | undefined,
-  ): Promise<T> {
-    const { id, clock, changes, waits, position, timeoutMs } = this.#options;
-    const endsAt = clock.now() + timeoutMs;
-    for (;;) {
-      if (this.#stopped) throw new RpcError(Refusals.Stopped);
-      if (signal?.aborted) throw new RpcError(Refusals.Canceled);
-      const { leader, committed, applied } = position();
-      const left = endsAt - clock.now();
-      if (left <= 0) throw new RpcError(noAnswer(leader));
-      if (leader === id) {
-        // A lease that was granted just now is to be found.
-        if (applied < committed) await waits.until(committed, left, signal);
-        const found = await here();
-        if (found !== undefined) return found;
-        await changes.next(left, signal);
-      } else if (leader === 0n) await changes.next(left, signal);
-      else {
-        const answer = await there(leader);
-        if (answer.type === 'answer') return answer.value;
-        if (answer.type === 'refused') throw new RpcError(answer.refusal);
-        await changes.next(Math.min(left, FORWARD_RETRY_MS), signal);
-      }
-    }
+  /** {@link renew} for another member, if this one is the primary. @throws RpcError `NotLeader`, `LeaseNotFound`, … */
+  async renewHere(id: bigint, signal: AbortSignal): Promise<number> {
+    const here = (leftMs: number): Promise<number | undefined> => this.#renew(id, leftMs, signal);
+    const ttlSeconds = await this.#options.atLeader.ask({ here }, signal);
+    if (ttlSeconds === 0) throw new RpcError(Refusals.LeaseNotFound);
+    return ttlSeconds;
+  }
+
+  /** {@link timeToLive} for another member, if this one is the primary. @throws RpcError as {@link renewHere}. */
+  async timeToLiveHere(id: bigint, signal: AbortSignal): Promise<LeaseTimes> {
+    const here = (leftMs: number): Promise<LeaseTimes | undefined> => this.#timeToLive(id, leftMs, signal);
+    const times = await this.#options.atLeader.ask({ here }, signal);
+    if (times === GONE) throw new RpcError(Refusals.LeaseNotFound);
+    return times;
+  }
+
+  /** Undefined: this is not the primary, or the lease has run out and is still there. */
+  async #renew(id: bigint, leftMs: number, signal: AbortSignal | undefined): Promise<number | undefined> {
+    const { state, clock } = this.#options;
+    await this.#caughtUp(leftMs, signal);
+    const renewed = state.lessor.renew(id, clock.now());
+    if (renewed === 'lease-not-found') return 0;
+    if (typeof renewed === 'string') return undefined;
+    if (renewed.checkpoint) await this.#propose({ leaseCheckpoint: { checkpoints: [renewed.checkpoint] } });
+    return renewed.ttlSeconds;
+  }
+
+  async #timeToLive(id: bigint, leftMs: number, signal: AbortSignal | undefined): Promise<LeaseTimes | undefined> {
+    const { state, clock } = this.#options;
+    await this.#caughtUp(leftMs, signal);
+    const { lessor } = state;
+    const times = lessor.timeToLive(id, clock.now());
+    if (times === 'lease-not-found') return GONE;
+    if (typeof times === 'string') return undefined;
+    return { ...times, keys: Array.from(lessor.keysOf(id), fromLatin1) };
+  }
+
+  /** A lease that was granted just now is to be found. */
+  async #caughtUp(leftMs: number, signal: AbortSignal | undefined): Promise<void> {
+    const { position, waits } = this.#options;
+    const { committed, applied } = position();
+    if (applied < committed) await waits.until(committed, leftMs, signal);
   }
 
   #planScan(): void {
@@ -165,8 +162,12 @@ export class LeaseKeeper {
         this.#revoking -= 1;
         this.#revokeSome();
       };
+      const done = (): void => {
+        this.expired += 1;
+        next();
+      };
       // One that fails is told of again by the lessor.
-      this.#propose({ leaseRevoke: { ID: id } }).then(next, next);
+      this.#propose({ leaseRevoke: { ID: id } }).then(done, next);
     }
   }
 
@@ -176,6 +177,8 @@ export class LeaseKeeper {
   }
 }
 
-function noAnswer(leader: bigint): Refusal {
-  return leader === 0n ? Refusals.NoLeader : Refusals.Timeout;
+/** A lease that is gone is an answer too. */
+function unlessGone<T>(answer: PeerAnswer<T>, gone: T): PeerAnswer<T> {
+  const isGone = answer.type === 'refused' && answer.refusal.text === Refusals.LeaseNotFound.text;
+  return isGone ? { type: 'answer', value: gone } : answer;
 }

@@ -10,12 +10,14 @@
  *   shares one look at the core, one write and one sync.
  * - Entries are applied in order. After {@link APPLY_SLICE} of them the event loop gets its chance, so that no backlog
  *   keeps timers and sockets waiting.
+ * - An image in place of the log has its turn among the other writes: it waits until all entries that were given out
+ *   before are applied, and nothing is written or applied until it is in place.
  * - Whatever throws in here, or fails to be written, ends the member for good: nothing is tried again.
  *
  * @module
  */
-import type { Entry, MemoryStorage, Message, RawNode, ReadState, Ready, SoftState } from '../raft/index.ts';
-import type { WalSnapshot } from '../wal/index.ts';
+import type { Entry, MemoryStorage, Message, RawNode, ReadState, Ready, Snapshot, SoftState } from '../raft/index.ts';
+import type { WalBatch, WalSnapshot } from '../wal/index.ts';
 import type { Journal } from './journal.ts';
 import type { Peers } from './peers.ts';
 
@@ -35,6 +37,14 @@ export interface LoopTasks {
   /** Leader or role changed. */
   softState(state: SoftState): void;
   readStates(states: readonly ReadState[]): void;
+  /** Sends a snapshot, which goes along with an image; and tells the core how that ended. */
+  sendSnapshot(message: Message): void;
+  /**
+   * Makes the image of a snapshot durable, in place of what there is, and then the batch.
+   *
+   * @returns What makes it the state that is applied.
+   */
+  install(snapshot: Snapshot, batch: WalBatch): Promise<() => void>;
   /** A write took so long, in ms. */
   written(ms: number): void;
   /** The loop has ended, and why. */
@@ -60,6 +70,8 @@ interface Append {
   /** Requests for votes of the same `Ready`: see there. */
   readonly votes: readonly Message[];
   readonly begunAt: number;
+  /** For an image: makes it the state. */
+  swap: (() => void) | undefined;
   done: boolean;
 }
 
@@ -68,6 +80,12 @@ export class Loop {
   readonly #options: LoopOptions;
   /** Oldest first. */
   readonly #appends: Append[] = [];
+  /** What has to be written after an image that is not in place yet. Oldest first. */
+  readonly #held: Append[] = [];
+  /** An image is being put in place. */
+  #installing: Promise<void> | undefined;
+  /** Waits until all that was given out is applied. */
+  #whenApplied: (() => void) | undefined;
   /** Oldest first; of the first one, entries before `#applyAt` are applied. */
   readonly #applies: Message[] = [];
   #applyAt = 0;
@@ -120,6 +138,12 @@ export class Loop {
   /** Ends it; what is underway is not answered any more. */
   end(): void {
     this.#ended = true;
+    this.#whenApplied?.();
+  }
+
+  /** Once it has ended: waits until no image is being put in place any more. */
+  async settled(): Promise<void> {
+    await this.#installing;
   }
 
   #guarded(action: () => void): void {
@@ -133,7 +157,7 @@ export class Loop {
 
   #fail(error: unknown): void {
     if (this.#ended) return;
-    this.#ended = true;
+    this.end();
     this.#options.tasks.failed(error);
   }
 
@@ -163,6 +187,7 @@ export class Loop {
       if (m.type === 'MsgStorageAppend') work = m;
       else if (m.type === 'MsgStorageApply') apply = m;
       else if (m.type === 'MsgVote') votes.push(m);
+      else if (m.type === 'MsgSnap') tasks.sendSnapshot(m);
       else out.push(m);
     }
     if (votes.length > 0 && work === undefined) {
@@ -178,17 +203,52 @@ export class Loop {
   }
 
   #append(work: Message, hardState: Ready['hardState'], votes: readonly Message[]): void {
-    const { journal, now } = this.#options;
-    if (work.snapshot) throw new Error('a snapshot from another member came, and there is nobody to take its image');
-    const append: Append = { work, hardState, votes, begunAt: now(), done: false };
+    const append: Append = { work, hardState, votes, begunAt: this.#options.now(), swap: undefined, done: false };
+    if (work.snapshot || this.#installing) {
+      this.#held.push(append);
+      this.#installing ??= this.#writeHeld();
+    } else this.#write(append);
+  }
+
+  #write(append: Append): void {
+    const { work, hardState } = append;
     this.#appends.push(append);
-    const done = journal.append({ entries: work.entries, hardState });
+    const done = this.#options.journal.append({ entries: work.entries, hardState });
     if (done === undefined) this.#written(append);
     else
       done.then(
         () => this.#guarded(() => this.#written(append)),
         (error: unknown) => this.#fail(error),
       );
+  }
+
+  async #writeHeld(): Promise<void> {
+    // Not within the turn that has asked for it.
+    await Promise.resolve();
+    try {
+      for (let next = this.#held.shift(); next && !this.#ended; next = this.#held.shift()) {
+        if (next.work.snapshot) await this.#install(next, next.work.snapshot);
+        else this.#write(next);
+      }
+    } catch (error) {
+      this.#fail(error);
+    } finally {
+      this.#installing = undefined;
+    }
+  }
+
+  async #install(append: Append, snapshot: Snapshot): Promise<void> {
+    this.#appends.push(append);
+    if (this.#applies.length > 0) {
+      await new Promise<void>((resolve) => {
+        this.#whenApplied = resolve;
+      });
+      this.#whenApplied = undefined;
+    }
+    if (this.#ended) return;
+    const { entries } = append.work;
+    append.swap = await this.#options.tasks.install(snapshot, { entries, hardState: append.hardState });
+    this.#guarded(() => this.#written(append));
   }
 
   #written(append: Append): void {
@@ -203,11 +263,14 @@ export class Loop {
     this.#turn();
   }
 
-  #answer({ work, hardState, votes }: Append): void {
-    const { storage } = this.#options;
+  #answer({ work, hardState, votes, swap }: Append): void {
+    const { storage, tasks } = this.#options;
+    if (work.snapshot) storage.applySnapshot(work.snapshot);
+    swap?.();
     if (hardState) storage.setHardState(hardState);
     storage.append(work.entries);
     this.#release(work.responses, votes);
+    if (swap) tasks.applied();
   }
 
   /** Steps what is for this member, and sends the others. */
@@ -241,7 +304,9 @@ export class Loop {
       this.#release(work.responses);
       work = this.#applies[0];
     }
-    if (!this.#ended) tasks.applied();
+    if (this.#ended) return;
+    tasks.applied();
+    this.#whenApplied?.();
   }
 
   #pause(): void {

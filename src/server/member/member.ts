@@ -1,11 +1,11 @@
 /**
  * One running member: consensus, log and state machine put together, as services see them.
  *
- * The rooms: `boot.ts` what it starts from, `loop.ts` what consensus wants done, `proposals.ts` requests on their way,
- * `reads.ts` linearizable reads, `lease-keeper.ts` leases, `snapshots.ts` images, `member-changes.ts` the checks of
- * changes, `hand-over.ts` and `publish.ts` leadership given away and the member's name, `upkeep.ts` and `compactor.ts` what
- * is done on the side. Here is only what ties them: who is told of what,
- * and in which order.
+ * The rooms: `boot.ts` what it starts from, `loop.ts` what consensus wants done, `applying.ts` entries, `proposals.ts` requests on their way,
+ * `reads.ts` linearizable reads, `lease-keeper.ts` leases, `images.ts` images of the state, `reconfigure.ts` who is in the
+ * cluster, `leader-watch.ts`, `leader-duties.ts` and `hand-over.ts` leadership, `host.ts` what others reach, `publish.ts`
+ * the member's name, `upkeep.ts` what is done on the side. Here is only what ties them: who is told of what, and in which
+ * order.
  *
  * It ends once, by {@link Member.stop} or by a failure that nothing here can mend ({@link Member.failed}); then every
  * wait ends and every timer is called off. No timer of it keeps a process alive.
@@ -15,7 +15,7 @@
 import type { InternalRaftRequest } from '../../protocol/generated/raftinternalpb.ts';
 import type { ClusterId, MemberId } from '../../protocol/int64.ts';
 import type { Init } from '../../protocol/wire.ts';
-import type { Clock, Timer } from '../../support/clock.ts';
+import type { Clock } from '../../support/clock.ts';
 import { type Cancellation, deferred } from '../../support/signals.ts';
 import { StateMachine } from '../apply/machine.ts';
 import type { AppliedState } from '../apply/state.ts';
@@ -25,24 +25,30 @@ import { type Entry, message, NONE, type RawNode, type SoftState } from '../raft
 import { Refusals, RpcError } from '../refusals.ts';
 import type { BackendMember } from '../snapshot/backend-state.ts';
 import type { BoltImage } from '../snapshot/bolt/writer.ts';
+import { Applying } from './applying.ts';
+import { AtLeader } from './at-leader.ts';
 import { type Booted, boot } from './boot.ts';
 import { Changes } from './changes.ts';
-import { Compactor } from './compactor.ts';
 import { newCore } from './core.ts';
-import { MemberRemovedError } from './errors.ts';
 import { HandOver } from './hand-over.ts';
+import { hostOf } from './host.ts';
+import { Images } from './images.ts';
+import { KnownMembers } from './known-members.ts';
+import { LeaderDuties } from './leader-duties.ts';
+import { LeaderWatch } from './leader-watch.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import { Loop, type LoopTasks } from './loop.ts';
-import { type ClusterView, checkChange, planChange } from './member-changes.ts';
 import { type MemberOptions, type ResolvedOptions, resolveOptions } from './options.ts';
-import { noPeers, type PeerHost, type Peers } from './peers.ts';
+import { noPeers, type Peers } from './peers.ts';
 import { Proposals } from './proposals.ts';
 import { publish } from './publish.ts';
 import { Reads } from './reads.ts';
+import { Reconfigure } from './reconfigure.ts';
 import { RequestIds } from './request-ids.ts';
-import type { MemberChange, Proposed, ProposeOptions, RaftPosition, ServingMember } from './serving.ts';
-import { Snapshots } from './snapshots.ts';
+import type { MemberChange, MemberCounters, Proposed, ProposeOptions, RaftPosition, ServingMember } from './serving.ts';
 import { Space } from './space.ts';
+import { Ticker } from './ticker.ts';
+import { timeoutRefusal } from './timeouts.ts';
 import { Upkeep } from './upkeep.ts';
 
 /** See the head of this file. */
@@ -70,20 +76,17 @@ export class Member implements ServingMember {
   readonly #space: Space;
   readonly #leases: LeaseKeeper;
   readonly #upkeep: Upkeep;
-  readonly #snapshots: Snapshots;
+  readonly #images: Images;
+  readonly #applying: Applying;
   readonly #handOver: HandOver;
-  #compactor: Compactor | undefined;
-  #ticker: Timer | undefined;
-  #soft: SoftState = { lead: NONE, role: 'StateFollower' };
-  /** The last leader that was known. */
-  #lastLead = NONE;
-  /** Term for which the lessor was made the primary. */
-  #promotedTerm = 0;
+  readonly #atLeader: AtLeader;
+  readonly #reconfigure: Reconfigure;
+  readonly #duties: LeaderDuties;
+  readonly #leader = new LeaderWatch();
+  #ticker: Ticker | undefined;
   /** What was committed at the start: a member that decides alone is elected as soon as that is applied. */
   readonly #startCommit: number;
   #campaigned = false;
-  #leaderChanges = 0;
-  readonly #leaderCallbacks = new Set<(leader: bigint) => void>();
   readonly #ready = deferred<void>();
   readonly #failed = deferred<unknown>();
   readonly #ending = new AbortController();
@@ -106,7 +109,9 @@ export class Member implements ServingMember {
     const failed = (error: unknown): void => this.#fail(error);
     this.#ids = new RequestIds(this.id, options.timeOfDayMs);
     this.#changes = new Changes(clock);
-    this.#reads = new Reads({ clock, timeoutMs, applied, wake, ask: (context) => this.#node.readIndex(context) });
+    const nextId = (): bigint => this.#ids.next();
+    const ask = (context: Uint8Array): void => this.#node.readIndex(context);
+    this.#reads = new Reads({ clock, timeoutMs, applied, wake, nextId, ask });
     const { waits } = this.#reads;
     this.tokens = options.tokens({
       now: () => clock.now(),
@@ -122,11 +127,16 @@ export class Member implements ServingMember {
       minTtlSeconds: options.minTtlSeconds,
       checkpointMs: options.leaseCheckpointMs,
       quotaBytes: options.quotaBytes,
+      maxLearners: options.maxLearners,
       memberId: this.id,
     });
     const state = this.#machine;
-    const peers = connect(this.#asHost());
-    this.#peers = peers;
+    this.#peers = connect(this.#asHost());
+    const peers = this.#peers;
+    const leader = this.#leader;
+    const { id } = this;
+    const { members } = state;
+    const { electionMs } = options;
     this.#space = new Space(this.id, state, (alarm) => this.#proposeSelf({ alarm }));
     this.#proposals = new Proposals({
       clock,
@@ -135,27 +145,43 @@ export class Member implements ServingMember {
       maxRequestBytes: options.maxRequestBytes,
       lag: () => this.#node.raft.log.committed - this.#machine.index,
       admits: (data) => this.#space.admits(data),
+      timeoutOf: (startedAt) => timeoutRefusal({ id, electionMs, leader, members, peers }, startedAt),
       wake,
     });
     const proposals = this.#proposals;
-    const extendMs = options.electionMs;
-    const common = { clock, state, proposals, peers, changes: this.#changes, waits, position, timeoutMs, extendMs };
-    this.#leases = new LeaseKeeper({ id: this.id, ...common });
+    this.#atLeader = new AtLeader({ id, clock, changes: this.#changes, position, timeoutMs });
+    const atLeader = this.#atLeader;
+    const leases = { clock, state, proposals, peers, atLeader, waits, position, extendMs: electionMs };
+    this.#leases = new LeaseKeeper(leases);
     this.#upkeep = new Upkeep({ clock, state, pause, failed });
     this.#node = newCore(booted, options);
     this.#startCommit = this.#node.raft.log.committed;
     this.#loop = this.#newLoop();
-    this.#snapshots = this.#newSnapshots();
+    const [node, loop, space, strict] = [this.#node, this.#loop, this.#space, options.strictReconfigCheck];
+    const common = { id, clock, members, peers };
+    this.#reconfigure = new Reconfigure({ ...common, node, atLeader, proposals, strict });
+    const begunTerm = (term: number): void => {
+      if (this.#duties.lead(term)) this.#reads.committedInTerm();
+    };
+    this.#applying = new Applying({ clock, options, state, node, peers, proposals, space, begunTerm, failed });
+    this.#images = new Images({ clock, options, booted, state, node, loop, peers });
     this.#handOver = new HandOver({
-      id: this.id,
-      members: this.#machine.members,
-      peers,
-      clock,
+      ...common,
       changes: this.#changes,
-      leader: () => this.#soft.lead,
-      transfer: (to) => this.#loop.with((node) => node.transferLeader(to)),
+      leader: () => leader.leader,
+      transfer: (to) => loop.with((raw) => raw.transferLeader(to)),
       timeoutMs,
-      electionMs: options.electionMs,
+      electionMs,
+      ending: this.#ending.signal,
+    });
+    this.#duties = new LeaderDuties({
+      id,
+      options,
+      state,
+      peers,
+      leases: this.#leases,
+      propose: (request) => this.#proposeSelf(request),
+      linearize: (signal) => this.#reads.linearize(signal),
       ending: this.#ending.signal,
     });
   }
@@ -168,11 +194,20 @@ export class Member implements ServingMember {
   static async start(options: MemberOptions): Promise<Member> {
     const resolved = resolveOptions(options);
     const booted = await boot({ ...resolved, storage: options.storage });
-    const { image, journal } = booted;
+    const { image, journal, repaired, abandoned } = booted;
+    if (repaired) resolved.observe.repaired?.(repaired);
+    if (abandoned?.length) resolved.observe.abandoned?.(abandoned);
     try {
       const member = new Member(resolved, booted);
       if (image) await member.#machine.restore(image.state, image.readKeys);
-      member.#begin();
+      member.#peers.start();
+      try {
+        if (resolved.initialCorruptCheck) await member.#duties.checkInitially();
+        member.#begin();
+      } catch (error) {
+        await member.stop();
+        throw error;
+      }
       return member;
     } catch (error) {
       await journal.close();
@@ -189,7 +224,7 @@ export class Member implements ServingMember {
   get position(): RaftPosition {
     const { raft } = this.#node;
     return {
-      leader: this.#soft.lead,
+      leader: this.#leader.leader,
       term: raft.term,
       committed: raft.log.committed,
       applied: this.#machine.index,
@@ -201,9 +236,14 @@ export class Member implements ServingMember {
     return this.#proposals;
   }
 
-  /** How often the leader has changed, and how many rounds of reads ended without an answer. */
-  get counters(): { readonly leaderChanges: number; readonly failedReads: number } {
-    return { leaderChanges: this.#leaderChanges, failedReads: this.#reads.failed };
+  get counters(): MemberCounters {
+    return {
+      leaderChanges: this.#leader.changes,
+      failedReads: this.#reads.failed,
+      slowReads: this.#reads.slow,
+      expiredLeases: this.#leases.expired,
+      logBytes: this.#booted.journal.writtenBytes,
+    };
   }
 
   now(): number {
@@ -231,20 +271,8 @@ export class Member implements ServingMember {
     return this.#leases.timeToLive(id, signal);
   }
 
-  async changeMembers(asked: MemberChange, signal?: AbortSignal): Promise<readonly BackendMember[]> {
-    if (asked.type === 'promote' && !this.#leads) throw new RpcError(Refusals.NotLeader);
-    const view: ClusterView = {
-      self: this.id,
-      now: this.#clock.now(),
-      members: this.#machine.members,
-      connectedSince: (id) => this.#peers.connectedSince(id),
-      progress: this.#node.status().progress,
-    };
-    const refusal = checkChange(asked, view, this.#options.strictReconfigCheck);
-    if (refusal) throw new RpcError(refusal);
-    const { change, context } = planChange(asked, view);
-    const { result } = await this.#proposals.proposeChange(change, context, signal);
-    return result.type === 'members' ? result.members : this.#machine.members.list();
+  changeMembers(asked: MemberChange, signal?: AbortSignal): Promise<readonly BackendMember[]> {
+    return this.#reconfigure.change(asked, signal);
   }
 
   moveLeader(to: bigint, signal?: AbortSignal): Promise<void> {
@@ -256,7 +284,7 @@ export class Member implements ServingMember {
   }
 
   image(): Promise<BoltImage> {
-    return this.#snapshots.image();
+    return this.#images.image();
   }
 
   swept(signal?: AbortSignal): Promise<void> {
@@ -268,8 +296,7 @@ export class Member implements ServingMember {
   }
 
   onLeader(callback: (leader: bigint) => void): () => void {
-    this.#leaderCallbacks.add(callback);
-    return () => this.#leaderCallbacks.delete(callback);
+    return this.#leader.listen(callback);
   }
 
   /** Hands leadership over if it can, ends all waiting, and lets go of the data. Idempotent. */
@@ -282,40 +309,28 @@ export class Member implements ServingMember {
     return this.stop();
   }
 
-  get #leads(): boolean {
-    return this.#soft.role === 'StateLeader';
-  }
-
   /** Whether this member decides alone. */
   get #alone(): boolean {
     const { tracker } = this.#node.raft;
     return tracker.isSingleton && tracker.voters[0] === this.id;
   }
 
-  #asHost(): PeerHost {
-    const member = this;
-    return {
+  #asHost(): Parameters<typeof noPeers>[0] {
+    const state = this.#machine;
+    return hostOf({
       id: this.id,
       clusterId: this.clusterId,
       version: this.version,
-      get members() {
-        return member.#machine.members;
-      },
-      get leader() {
-        return member.#soft.lead;
-      },
-      now: () => this.#clock.now(),
-      receive: (m) => this.#loop.with((node) => node.step(m)),
-      receiveSnapshot: async () => {
-        throw new RpcError(Refusals.Stopped);
-      },
-      unreachable: (id) => this.#loop.with((node) => node.reportUnreachable(id as MemberId)),
-      removed: () => this.#fail(new MemberRemovedError()),
-      renewLeaseHere: (id, signal) => this.#leases.renew(id, signal),
-      timeToLiveHere: (id, signal) => this.#leases.timeToLive(id, signal),
-      promoteHere: (id, signal) => this.changeMembers({ type: 'promote', id }, signal),
-      hashKv: () => Refusals.Stopped,
-    };
+      clock: this.#clock,
+      members: new KnownMembers(this.id, state.members, this.#booted.told),
+      state,
+      leader: () => this.#leader.leader,
+      loop: () => this.#loop,
+      images: () => this.#images,
+      leases: () => this.#leases,
+      reconfigure: () => this.#reconfigure,
+      failed: (error) => this.#fail(error),
+    });
   }
 
   #newLoop(): Loop {
@@ -324,10 +339,12 @@ export class Member implements ServingMember {
     const tasks: LoopTasks = {
       gather: () => this.#gather(),
       settled: () => this.#reads.settle(),
-      apply: (entry) => this.#apply(entry),
+      apply: (entry) => this.#applying.apply(entry),
       applied: () => this.#applied(),
       softState: (state) => this.#softState(state),
       readStates: (states) => this.#reads.answered(states),
+      sendSnapshot: (m) => this.#images.send(m),
+      install: (snapshot, batch) => this.#images.install(snapshot, batch),
       written: (ms) => observe.written?.(ms),
       failed: (error) => this.#fail(error),
     };
@@ -336,33 +353,16 @@ export class Member implements ServingMember {
     return new Loop({ ...shared, pause, now, tasks });
   }
 
-  #newSnapshots(): Snapshots {
-    const { pause, observe, storage, snapshotCount, snapshotCatchUpEntries } = this.#options;
-    const { log, journal, paths, applied } = this.#booted;
-    const options = {
-      state: this.#machine,
-      log,
-      journal,
-      record: (snapshot: Parameters<Loop['record']>[0]) => this.#loop.record(snapshot),
-      files: storage && paths ? { disk: storage.disk, paths } : undefined,
-      pause,
-      everyEntries: snapshotCount,
-      catchUpEntries: snapshotCatchUpEntries,
-      saved: (index: number, bytes: number) => observe.snapshotSaved?.(index, bytes),
-      failed: (error: unknown) => observe.snapshotFailed?.(error),
-    };
-    return new Snapshots(options, applied);
-  }
-
   #begin(): void {
-    const { autoCompaction: policy } = this.#options;
-    this.#peers.start();
-    this.#tick();
-    if (policy) {
-      const revision = (): number | undefined => (this.#leads ? this.#machine.store.revision : undefined);
-      const compact = (to: number) => this.#proposeSelf({ compaction: { revision: BigInt(to) } });
-      this.#compactor = new Compactor({ clock: this.#clock, policy, revision, compact });
-    }
+    const { heartbeatMs, electionTicks, initialElectionTickAdvance } = this.#options;
+    const ticks = { clock: this.#clock, heartbeatMs, electionTicks };
+    const tick = (): void => this.#loop.with((node) => node.tick());
+    // With nobody to elect or to be elected by there is no hurry, nor if there is a leader.
+    const isThere = (id: bigint): boolean => id !== this.id && this.#peers.connectedSince(id) !== undefined;
+    const hurries = (): boolean =>
+      this.#leader.leader === NONE && this.#machine.members.list().some(({ id }) => isThere(id));
+    this.#ticker = new Ticker({ ...ticks, tick, hurries }, initialElectionTickAdvance);
+    this.#duties.begin();
     this.#loop.wake();
     this.#campaignOnce();
     const { name, clientUrls } = this.#options;
@@ -371,14 +371,6 @@ export class Member implements ServingMember {
       (heard) => heard && this.#ready.resolve(),
       (error: unknown) => this.#fail(error),
     );
-  }
-
-  #tick(): void {
-    const again = (): void => {
-      this.#loop.with((node) => node.tick());
-      if (!this.#ending.signal.aborted) this.#tick();
-    };
-    this.#ticker = this.#clock.after(this.#options.heartbeatMs, again, { background: true });
   }
 
   /** Who decides alone need not wait whether there is a leader. */
@@ -400,54 +392,20 @@ export class Member implements ServingMember {
     this.#reads.gather();
   }
 
-  #apply(entry: Entry): void {
-    const { observe } = this.#options;
-    const now = this.#clock.now();
-    const { requestId, outcome, confChange, wantsAlarm, removedSelf } = this.#machine.apply(entry, now);
-    if (observe.appliedEntry) observe.appliedEntry(this.#clock.now() - now, entry.index);
-    if (confChange) this.#node.applyConfChange(confChange);
-    else if (entry.data.length === 0) this.#begunTerm(entry);
-    if (wantsAlarm) this.#space.alarm();
-    if (outcome && requestId !== 0n) {
-      this.#proposals.applied(requestId, outcome, entry.index, entry.term, this.#machine.store.revision);
-    }
-    if (removedSelf) this.#fail(new MemberRemovedError());
-  }
-
-  /** An empty entry: with the first one of its own term a leader knows all that its predecessors did. */
-  #begunTerm({ term }: Entry): void {
-    if (!this.#leads || term !== this.#node.raft.term || term === this.#promotedTerm) return;
-    this.#promotedTerm = term;
-    this.#leases.promote();
-    this.#reads.committedInTerm();
-    if (this.#machine.members.clusterVersion === undefined) {
-      const [major, minor] = this.version.split('.');
-      // The next leader tries again.
-      this.#proposeSelf({ clusterVersionSet: { ver: `${major}.${minor}.0` } }).catch(() => {});
-    }
-  }
-
   #applied(): void {
     this.#reads.waits.applied();
     this.#changes.tell();
     this.#upkeep.applied();
-    this.#snapshots.applied();
+    this.#images.applied();
     this.#campaignOnce();
   }
 
   #softState(now: SoftState): void {
-    const before = this.#soft;
-    this.#soft = now;
-    if (before.role === 'StateLeader' && now.role !== 'StateLeader') this.#leases.demote();
-    if (now.lead !== before.lead) {
-      if (now.lead !== NONE && now.lead !== this.#lastLead) {
-        this.#leaderChanges += 1;
-        if (this.#lastLead !== NONE) this.#reads.leaderChanged();
-        this.#lastLead = now.lead;
-      }
-      this.#options.observe.leader?.(now.lead);
-      for (const callback of [...this.#leaderCallbacks]) callback(now.lead);
-    }
+    const before = this.#leader.leader;
+    const { deposed, replaced } = this.#leader.update(now, this.#clock.now());
+    if (deposed) this.#duties.depose();
+    if (replaced) this.#reads.leaderChanged();
+    if (now.lead !== before) this.#options.observe.leader?.(now.lead);
     this.#changes.tell();
     this.#loop.wake();
   }
@@ -467,8 +425,11 @@ export class Member implements ServingMember {
     if (this.#ending.signal.aborted) return;
     this.#ending.abort();
     this.#loop.end();
-    this.#ticker?.cancel();
-    this.#compactor?.stop();
+    this.#ticker?.stop();
+    this.#applying.stop();
+    this.#duties.stop();
+    this.#images.stop();
+    this.#atLeader.stop();
     this.#leases.stop();
     this.#upkeep.stop();
     this.#proposals.stop();
@@ -478,9 +439,10 @@ export class Member implements ServingMember {
   }
 
   async #stop(): Promise<void> {
-    if (this.#leads && !this.#alone) await this.#handOver.toLongestConnected();
+    if (this.#leader.leads && !this.#alone) await this.#handOver.toLongestConnected();
     this.#halt();
-    await this.#snapshots.end();
+    await this.#loop.settled();
+    await this.#images.end();
     await this.#peers.close();
     // What it rejects with has been told as the failure, or concerns what nobody was promised.
     await this.#booted.journal.close().catch(() => {});

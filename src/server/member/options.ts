@@ -6,9 +6,11 @@
  * @module
  */
 import type { Clock } from '../../support/clock.ts';
+import type { RequestKind } from '../apply/parts.ts';
 import type { PasswordHasher } from '../auth/passwords.ts';
 import type { Actor } from '../auth/store.ts';
 import type { TokenProvider } from '../auth/tokens.ts';
+import type { WalRepair } from '../wal/index.ts';
 import type { ExistingCluster, InitialMember, MemberStorage } from './boot.ts';
 import type { AutoCompaction } from './compactor.ts';
 import type { Connect } from './peers.ts';
@@ -24,14 +26,23 @@ export interface TokenContext {
 
 /** Hears what happens, for metrics and logs. None may throw. */
 export interface MemberObserver {
+  /** The end of the log was torn, as by a loss of power, and was cut off. Is called before the member is there. */
+  repaired?(repair: WalRepair): void;
+  /** By {@link MemberOptions.forceNewCluster} these members were removed. Is called before the member is there. */
+  abandoned?(members: readonly bigint[]): void;
   /** A write to the journal was synced after so long, in ms. */
   written?(ms: number): void;
   /** There is another leader; 0: none. */
   leader?(leader: bigint): void;
-  /** Applying an entry took so long, in ms. Is called for each. */
-  appliedEntry?(ms: number, index: number): void;
-  /** An image of the state was written. */
-  snapshotSaved?(index: number, bytes: number): void;
+  /**
+   * Applying an entry took so long, in ms. Is called for each.
+   *
+   * @param kind Of the request that it holds; undefined if it is another entry.
+   * @param done Whether it was not refused.
+   */
+  appliedEntry?(ms: number, index: number, kind: RequestKind | undefined, done: boolean): void;
+  /** An image of the state was written, in so long. */
+  snapshotSaved?(index: number, bytes: number, ms: number): void;
   /** One could not be written; it is tried again later. */
   snapshotFailed?(error: unknown): void;
 }
@@ -47,6 +58,8 @@ export interface MemberOptions {
   readonly clusterToken?: string | undefined;
   /** Undefined: nothing is kept. */
   readonly storage?: MemberStorage | undefined;
+  /** Whether a member that comes back drops all others of its cluster for good. Default: false. */
+  readonly forceNewCluster?: boolean | undefined;
   readonly clock: Clock;
   /** The time of day at the start, in ms since 1970: request ids are made of it. */
   readonly timeOfDayMs: number;
@@ -58,6 +71,8 @@ export interface MemberOptions {
   readonly hasher: PasswordHasher;
   /** The cluster that a new member joins, as its members say; then nothing is founded. Default: it founds one. */
   readonly join?: ExistingCluster | undefined;
+  /** Whether it was to join one when it was new, should it have died before it heard of the others. Default: false. */
+  readonly joins?: boolean | undefined;
   /** Connects it with others. Default: there are none. */
   readonly connect?: Connect | undefined;
   /** Version that it says it has. Default: {@link DEFAULT_VERSION}. */
@@ -74,10 +89,20 @@ export interface MemberOptions {
   readonly snapshotCount?: number | undefined;
   /** Entries that stay in memory behind an image. Default: 5,000. */
   readonly snapshotCatchUpEntries?: number | undefined;
+  /** How many learners there may be at a time; all members have to agree. Default: 1. */
+  readonly maxLearners?: number | undefined;
   /** Whether changes of members are checked for the quorum's sake. Default: true. */
   readonly strictReconfigCheck?: boolean | undefined;
   /** How often what is left of long leases is noted in the log, in ms. Default: never. */
   readonly leaseCheckpointMs?: number | undefined;
+  /** Whether a member that starts stands for election soon once it is connected. Default: true. */
+  readonly initialElectionTickAdvance?: boolean | undefined;
+  /** Whether a member compares its keys with the others' before it takes part; see `corruption.ts`. Default: false. */
+  readonly initialCorruptCheck?: boolean | undefined;
+  /** How often the leader compares its keys with the others', in ms. Default: never. */
+  readonly corruptCheckMs?: number | undefined;
+  /** How often the leader compares the hashes that compactions leave, in ms. Default: never. */
+  readonly compactHashCheckMs?: number | undefined;
   /** Default: none. */
   readonly autoCompaction?: AutoCompaction | undefined;
   readonly observe?: MemberObserver | undefined;
@@ -109,6 +134,7 @@ export function resolveOptions(options: MemberOptions) {
     snapshotCount: options.snapshotCount ?? 10_000,
     snapshotCatchUpEntries: options.snapshotCatchUpEntries ?? 5_000,
     strictReconfigCheck: options.strictReconfigCheck ?? true,
+    initialElectionTickAdvance: options.initialElectionTickAdvance ?? true,
     observe: options.observe ?? {},
   };
 }

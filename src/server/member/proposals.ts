@@ -33,6 +33,8 @@ export interface ProposalsOptions {
   readonly timeoutMs: number;
   /** Bytes of an encoded request. */
   readonly maxRequestBytes: number;
+  /** Why a request that was begun at some time, and is in the log, has no result. */
+  readonly timeoutOf: (startedAt: number) => Refusal;
   /** Committed entries that are not applied. */
   readonly lag: () => number;
   /** Asks for {@link Proposals.flush}. */
@@ -166,12 +168,13 @@ export class Proposals {
     this.#timer = undefined;
     const now = this.#options.clock.now();
     const unsent = new Set(this.#entryIds);
+    const { timeoutMs, timeoutOf } = this.#options;
     for (const [id, { endsAt }] of this.#waiters) {
       if (endsAt > now) {
         this.#arm(endsAt - now);
         return;
       }
-      this.#end(id, unsent.has(id) ? Refusals.DeadlineExceeded : Refusals.Timeout);
+      this.#end(id, unsent.has(id) ? Refusals.DeadlineExceeded : timeoutOf(endsAt - timeoutMs));
     }
   }
 }

@@ -5,7 +5,8 @@
  * while a round is underway must not join it, since its position may have been noted before they came: they share the
  * next one. A round asks again every {@link RETRY_MS} and when the member has a new leader with a committed entry; each
  * time under another name, so that what was asked for first is recognized too: it is as good, for it is later than all
- * of its readers.
+ * of its readers. No other member ever uses these names, nor this one in an earlier life: an answer to what was asked
+ * then is still on its way, perhaps, and tells of an older position.
  *
  * Where one member decides alone the answer is there at once, and then there is no timer at all.
  *
@@ -27,6 +28,8 @@ export interface ReadsOptions {
   readonly timeoutMs: number;
   /** Index of the last applied entry. */
   readonly applied: () => number;
+  /** A number of 64 bits that no member ever gave or gives again. */
+  readonly nextId: () => bigint;
   /** Asks the core for a position. The answer may never come. */
   readonly ask: (context: Uint8Array) => void;
   /** Asks for {@link Reads.gather}. */
@@ -41,9 +44,8 @@ interface Reader {
 /** Readers who share a position. */
 interface Round {
   readonly readers: ReadonlySet<Reader>;
-  /** What was asked for, from the first to the last. */
-  readonly firstAsk: number;
-  lastAsk: number;
+  /** What was asked for. */
+  readonly asks: Set<bigint>;
   readonly startedAt: number;
   timer: Timer | undefined;
 }
@@ -55,10 +57,11 @@ export class Reads {
   /** Who waits for the next round. */
   #waiting = new Set<Reader>();
   #round: Round | undefined;
-  #asked = 0;
   #stopped = false;
   /** Rounds that ended without a position. */
   failed = 0;
+  /** Rounds that had to ask again. */
+  slow = 0;
 
   constructor(options: ReadsOptions) {
     this.#options = options;
@@ -99,11 +102,9 @@ export class Reads {
     if (this.#round !== undefined || this.#waiting.size === 0) return;
     const readers = this.#waiting;
     this.#waiting = new Set();
-    const ask = this.#asked + 1;
     this.#round = {
       readers,
-      firstAsk: ask,
-      lastAsk: ask,
+      asks: new Set(),
       startedAt: this.#options.clock.now(),
       timer: undefined,
     };
@@ -122,7 +123,7 @@ export class Reads {
     for (const { context, index } of states) {
       const round = this.#round;
       const ask = decodeAsk(context);
-      if (round === undefined || ask < round.firstAsk || ask > round.lastAsk) continue;
+      if (round === undefined || ask === undefined || !round.asks.has(ask)) continue;
       this.#finish(round);
       if (index <= this.#options.applied()) for (const { resolve } of round.readers) resolve();
       else this.#waitApplied(round.readers, index);
@@ -150,9 +151,9 @@ export class Reads {
   }
 
   #ask(round: Round): void {
-    this.#asked += 1;
-    round.lastAsk = this.#asked;
-    this.#options.ask(encodeAsk(this.#asked));
+    const ask = this.#options.nextId();
+    round.asks.add(ask);
+    this.#options.ask(encodeAsk(ask));
   }
 
   #retry(round: Round): void {
@@ -162,6 +163,7 @@ export class Reads {
       this.#fail(round, Refusals.Timeout);
       return;
     }
+    if (round.asks.size === 1) this.slow += 1;
     this.#ask(round);
     this.#options.wake();
   }
@@ -192,13 +194,13 @@ export class Reads {
   }
 }
 
-function encodeAsk(ask: number): Uint8Array {
+function encodeAsk(ask: bigint): Uint8Array {
   const bytes = new Uint8Array(8);
-  new DataView(bytes.buffer).setBigUint64(0, BigInt(ask));
+  new DataView(bytes.buffer).setBigUint64(0, ask);
   return bytes;
 }
 
-function decodeAsk(context: Uint8Array): number {
-  if (context.length !== 8) return 0;
-  return Number(new DataView(context.buffer, context.byteOffset, 8).getBigUint64(0));
+function decodeAsk(context: Uint8Array): bigint | undefined {
+  if (context.length !== 8) return undefined;
+  return new DataView(context.buffer, context.byteOffset, 8).getBigUint64(0);
 }

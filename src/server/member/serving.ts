@@ -54,6 +54,20 @@ export type MemberChange =
   | { readonly type: 'update'; readonly id: bigint; readonly peerUrls: readonly string[] }
   | { readonly type: 'promote'; readonly id: bigint };
 
+/** How often something happened since the start, for metrics. */
+export interface MemberCounters {
+  /** Leaders that were seen, the first one included. */
+  readonly leaderChanges: number;
+  /** Rounds of reads that ended without a position. */
+  readonly failedReads: number;
+  /** Rounds of reads that had to ask for it again. */
+  readonly slowReads: number;
+  /** Leases that ended since their time was over, through this member. */
+  readonly expiredLeases: number;
+  /** Bytes written to the log. */
+  readonly logBytes: number;
+}
+
 /** See the head of this file. All that is async rejects with {@link RpcError} alone. */
 export interface ServingMember {
   readonly id: bigint;
@@ -71,7 +85,7 @@ export interface ServingMember {
   /**
    * Puts a request into the log (its header is made here), and waits until it is applied here.
    *
-   * @throws {@link RpcError} the refusal of applying it; `RequestTooLarge`, `TooManyRequests`, `Timeout`,
+   * @throws {@link RpcError} the refusal of applying it; `RequestTooLarge`, `TooManyRequests`, `Timeout` and its kin,
    *   `DeadlineExceeded` (no leader), `Stopped`, `Canceled`. Of these only the refusals say that nothing was done.
    */
   propose(request: Init<InternalRaftRequest>, options?: ProposeOptions): Promise<Proposed>;
@@ -104,4 +118,5 @@ export interface ServingMember {
   onLeader(callback: (leader: bigint) => void): () => void;
   /** How many requests wait for their entry, and how many of those have failed so far: for metrics. */
   readonly proposals: { readonly pending: number; readonly failed: number };
+  readonly counters: MemberCounters;
 }

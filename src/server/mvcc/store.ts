@@ -43,12 +43,22 @@ export interface LeaseBook {
   detach(lease: bigint, key: KeyString): void;
 }
 
+/** How often something was done, for metrics; it starts anew with each store. */
+export interface OperationCounts {
+  range: number;
+  put: number;
+  delete: number;
+  /** Transactions of more than one operation. */
+  txn: number;
+}
+
 const NO_LEASES: LeaseBook = { attach: () => {}, detach: () => {} };
 
 /** No key was ever written: where revisions start. */
 const FIRST_REVISION = 1;
 
 export class KvStore {
+  readonly operations: OperationCounts = { range: 0, put: 0, delete: 0, txn: 0 };
   #index: OrderedMap<KvRecord> = orderedMap();
   #log: KvRecord[] = [];
   #recordBytes = 0;
@@ -117,6 +127,7 @@ export class KvStore {
    * @param limit Records wanted at most; 0 or less: all.
    */
   range(range: KeyRange, revision: number, limit: number): RangeResult | RevisionError {
+    this.operations.range += 1;
     return this.#range(range, revision, limit, this.#revision);
   }
 
@@ -137,6 +148,7 @@ export class KvStore {
   write(): WriteTxn {
     return new WriteTxn(this.#index, this.#revision + 1, {
       leases: this.#leases,
+      operations: this.operations,
       range: (range, revision, limit, current) => this.#range(range, revision, limit, current),
       commit: (records) => {
         this.#revision += 1;
@@ -285,6 +297,7 @@ function firstFrom(log: readonly KvRecord[], revision: number): number {
 /** What a transaction needs of its store. */
 interface TxnStore {
   readonly leases: LeaseBook;
+  readonly operations: OperationCounts;
   readonly range: (range: KeyRange, revision: number, limit: number, current: number) => RangeResult | RevisionError;
   readonly commit: (records: readonly KvRecord[]) => void;
 }
@@ -296,6 +309,7 @@ export class WriteTxn {
   readonly #index: OrderedMap<KvRecord>;
   readonly #store: TxnStore;
   readonly #records: KvRecord[] = [];
+  #operations = 0;
 
   constructor(index: OrderedMap<KvRecord>, revision: number, store: TxnStore) {
     this.#index = index;
@@ -315,6 +329,7 @@ export class WriteTxn {
 
   /** {@link KvStore.range}, with what this transaction has written so far. */
   range(range: KeyRange, revision: number, limit: number): RangeResult | RevisionError {
+    this.#count('range');
     return this.#store.range(range, revision, limit, this.current);
   }
 
@@ -324,6 +339,7 @@ export class WriteTxn {
   }
 
   put(keyBytes: Uint8Array, text: KeyString, value: Uint8Array, lease: bigint): KvRecord {
+    this.#count('put');
     const before = this.#index.get(text);
     // All versions share one text.
     const key = before?.key ?? text;
@@ -338,6 +354,7 @@ export class WriteTxn {
 
   /** @returns The records that were deleted, in the order of their keys. */
   deleteRange({ key, end }: KeyRange): readonly KvRecord[] {
+    this.#count('delete');
     const found: KvRecord[] = [];
     const one = end === '' ? this.#index.get(key) : undefined;
     if (one && !one.isTombstone) found.push(one);
@@ -361,7 +378,13 @@ export class WriteTxn {
    */
   end(): readonly KvRecord[] {
     if (this.changed) this.#store.commit(this.#records);
+    if (this.#operations > 1) this.#store.operations.txn += 1;
     return this.#records;
+  }
+
+  #count(kind: 'range' | 'put' | 'delete'): void {
+    this.#store.operations[kind] += 1;
+    this.#operations += 1;
   }
 
   #add(record: KvRecord): KvRecord {

@@ -85,6 +85,7 @@ export class WatchHub {
   readonly #upToDate = new Matcher<Entry>();
   /** In the order in which they get their turn. */
   readonly #behind = new Set<Entry>();
+  #delivered = 0;
 
   constructor(store: KvStore) {
     this.#store = store;
@@ -93,6 +94,11 @@ export class WatchHub {
   /** Watchers that are up to date, and those that are not. */
   get counts(): { readonly upToDate: number; readonly behind: number } {
     return { upToDate: this.#upToDate.size, behind: this.#behind.size };
+  }
+
+  /** Events that were taken so far. */
+  get delivered(): number {
+    return this.#delivered;
   }
 
   watch(spec: WatchSpec): Watcher {
@@ -117,8 +123,10 @@ export class WatchHub {
     for (const entry of touched) {
       const { batch } = entry;
       entry.batch = [];
-      if (entry.sink.offer(batch, first.main)) entry.nextRevision = first.main + 1;
-      else this.#fallBehind(entry, first.main);
+      if (entry.sink.offer(batch, first.main)) {
+        entry.nextRevision = first.main + 1;
+        this.#delivered += batch.length;
+      } else this.#fallBehind(entry, first.main);
     }
   }
 
@@ -180,7 +188,10 @@ export class WatchHub {
     // Its turn comes again after the others'.
     this.#behind.delete(entry);
     const taken = batch.length === 0 || entry.sink.offer(batch, upTo);
-    if (taken) entry.nextRevision = Math.max(entry.nextRevision, upTo + 1);
+    if (taken) {
+      entry.nextRevision = Math.max(entry.nextRevision, upTo + 1);
+      this.#delivered += batch.length;
+    }
     this.#place(entry);
   }
 

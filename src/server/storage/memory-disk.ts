@@ -45,14 +45,21 @@ export class MemoryDisk implements Disk {
   /**
    * Power fails. Files that are open are of no use any more, and locks are gone.
    *
-   * @param random decides what survives; needed for `prefix` and `subset`.
+   * @param random decides what survives; needed for `prefix` and `subset`, and for flips.
+   * @param flipChance chance that a sector that was written and not synced has a wrong bit. What was synced has none.
    */
-  crash(mode: CrashMode, random: Random = () => 0): void {
+  crash(mode: CrashMode, random: Random = () => 0, flipChance = 0): void {
     this.#life++;
     const kept = mode === 'none' ? 0 : mode === 'all' ? this.#pending.length : pick(random, this.#pending.length + 1);
     for (const changes of this.#pending.slice(0, kept)) makeDurable(changes);
     this.#pending = [];
-    revert(this.#root, mode, random);
+    revert(this.#root, (inode) => inode.crash(mode, random, flipChance));
+  }
+
+  /** Makes right what crashes have flipped, for files that were not written to since. */
+  unflip(): void {
+    this.#life++;
+    revert(this.#root, (inode) => inode.unflip());
   }
 
   async open(path: string, { mode = 'read' }: OpenOptions = {}): Promise<DiskFile> {
@@ -194,11 +201,11 @@ function makeDurable(changes: readonly NameChange[]): void {
 }
 
 /** Makes what is durable what is seen, all the way down. */
-function revert(directory: Directory, mode: CrashMode, random: Random): void {
+function revert(directory: Directory, file: (inode: MemoryInode) => void): void {
   directory.entries = new Map(directory.durable);
   for (const node of directory.entries.values()) {
-    if (node instanceof Directory) revert(node, mode, random);
-    else node.crash(mode, random);
+    if (node instanceof Directory) revert(node, file);
+    else file(node);
   }
 }
 

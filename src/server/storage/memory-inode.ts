@@ -70,6 +70,8 @@ export class MemoryInode {
   #durable = new Content();
   /** What is in `#seen` and not in `#durable`, oldest first. */
   #pending: Operation[] = [];
+  /** Bits that crashes have flipped. */
+  #flips: { readonly offset: number; readonly bit: number }[] = [];
 
   get size(): number {
     return this.#seen.size;
@@ -93,14 +95,41 @@ export class MemoryInode {
     this.#pending = [];
   }
 
-  crash(mode: CrashMode, random: Random): void {
-    for (const operation of survivors(this.#pending, mode, random)) this.#durable.apply(operation);
+  /** @param flipChance Chance that a sector that was not synced has a wrong bit. */
+  crash(mode: CrashMode, random: Random, flipChance: number): void {
+    for (const operation of survivors(this.#pending, mode, random)) {
+      this.#durable.apply(operation);
+      if (flipChance > 0 && !('resizeTo' in operation))
+        this.#flipSome(operation.offset, operation.bytes, random, flipChance);
+    }
     this.#pending = [];
     this.#seen = this.#durable.copy();
     this.lockedBy = undefined;
   }
 
+  /** Makes right what crashes have flipped, for files that were not written to since. */
+  unflip(): void {
+    for (const content of [this.#durable, this.#seen]) {
+      for (const { offset, bit } of this.#flips) {
+        const [byte] = content.read(offset, 1);
+        if (byte !== undefined) content.apply({ offset, bytes: Uint8Array.of(byte ^ bit) });
+      }
+    }
+    this.#flips = [];
+  }
+
+  #flipSome(offset: number, bytes: Uint8Array, random: Random, chance: number): void {
+    for (let at = 0; at < bytes.length; at += SECTOR_BYTES) {
+      if (random() >= chance) continue;
+      const place = at + pick(random, Math.min(SECTOR_BYTES, bytes.length - at));
+      const bit = 1 << pick(random, 8);
+      this.#durable.apply({ offset: offset + place, bytes: Uint8Array.of((bytes[place] as number) ^ bit) });
+      this.#flips.push({ offset: offset + place, bit });
+    }
+  }
+
   #apply(operation: Operation): void {
+    if (this.#flips.length > 0) this.#flips = [];
     this.#seen.apply(operation);
     this.#pending.push(operation);
   }

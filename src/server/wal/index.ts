@@ -10,4 +10,5 @@
 export { WalError, type WalErrorCode } from './errors.ts';
 export { FROM_START, readSnapshots, readWal, type WalContents, type WalTail } from './reader.ts';
 export type { WalMetadata, WalSnapshot } from './records.ts';
+export type { WalRepair } from './repair.ts';
 export { refuseInUse, SEGMENT_BYTES, Wal, type WalBatch, type WalOptions } from './wal.ts';

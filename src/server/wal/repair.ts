@@ -14,10 +14,21 @@ import { BROKEN } from './segments.ts';
 
 const COPY_BYTES = 1024 * 1024;
 
+/** A tail that was torn, and is not any more. */
+export interface WalRepair {
+  /** Path of the file. */
+  readonly file: string;
+  /** Where its last whole record ends, in bytes: what stood behind is gone from it. */
+  readonly offset: number;
+  /** Path of the file as it was. */
+  readonly copy: string;
+}
+
 /**
  * Repairs the last file, which is open, and makes it as long as it is to be. Durable when done.
  *
  * @param segmentBytes length to give to the file; it stays longer if the log is.
+ * @returns What was repaired; undefined if nothing was torn.
  */
 export async function repairTail(
   disk: Disk,
@@ -25,8 +36,10 @@ export async function repairTail(
   file: DiskFile,
   tail: WalTail,
   segmentBytes: number,
-): Promise<void> {
-  if (tail.torn || tail.lostLengths.length > 0) await keepCopy(disk, directory, file, tail.segment.name + BROKEN);
+): Promise<WalRepair | undefined> {
+  const torn = tail.torn || tail.lostLengths.length > 0;
+  const { name } = tail.segment;
+  if (torn) await keepCopy(disk, directory, file, name + BROKEN);
   for (const { offset, recordBytes } of tail.lostLengths) {
     const length = Buffer.alloc(LENGTH_BYTES);
     writeLength(length, 0, recordBytes);
@@ -35,6 +48,8 @@ export async function repairTail(
   await file.resize(tail.offset);
   await file.resize(Math.max(tail.offset, segmentBytes));
   await file.sync();
+  const path = `${directory}/${name}`;
+  return torn ? { file: path, offset: tail.offset, copy: path + BROKEN } : undefined;
 }
 
 async function keepCopy(disk: Disk, directory: string, file: DiskFile, name: string): Promise<void> {

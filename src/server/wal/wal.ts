@@ -32,7 +32,7 @@ import {
   type WalMetadata,
   type WalSnapshot,
 } from './records.ts';
-import { repairTail } from './repair.ts';
+import { repairTail, type WalRepair } from './repair.ts';
 import { listSegments, needless, type Segment, segment, TEMPORARY } from './segments.ts';
 import { Tail } from './tail.ts';
 
@@ -85,6 +85,7 @@ export class Wal {
   #offset: number;
   #hardState: HardState;
   #lastIndex: number;
+  #writtenBytes = 0;
   /** What waits for the round after the one that runs. */
   #waiting: Round | undefined;
   #running: Promise<void> | undefined;
@@ -167,7 +168,7 @@ export class Wal {
     disk: Disk,
     directory: string,
     options: WalOptions & { readonly from?: EntryId | undefined; readonly owner?: WalMetadata | undefined } = {},
-  ): Promise<{ wal: Wal; contents: WalContents }> {
+  ): Promise<{ wal: Wal; contents: WalContents; repaired: WalRepair | undefined }> {
     const { from = FROM_START, owner, segmentBytes = SEGMENT_BYTES } = options;
     const { file, segments } = await takeLast(disk, directory);
     try {
@@ -176,14 +177,19 @@ export class Wal {
       if (owner !== undefined && !sameOwner(owner, metadata)) {
         throw new WalError('foreign', `${directory} is the log of another member`);
       }
-      await repairTail(disk, directory, file, tail, segmentBytes);
+      const repaired = await repairTail(disk, directory, file, tail, segmentBytes);
       const state = { offset: tail.offset, crc: tail.crc, hardState, lastIndex: from.index + entries.length };
       const wal = new Wal({ disk, directory, metadata, segmentBytes, segments, file, ...state });
-      return { wal, contents };
+      return { wal, contents, repaired };
     } catch (error) {
       await file.close();
       throw error;
     }
+  }
+
+  /** Bytes of records that were written since it was opened; whether they are synced, `append` says. */
+  get writtenBytes(): number {
+    return this.#writtenBytes;
   }
 
   /** Whose log it is. */
@@ -282,6 +288,7 @@ export class Wal {
         for (const { begins, bytes } of parts) {
           if (begins === undefined) await this.#tail.write(bytes);
           else await this.#tail.begin(begins, bytes);
+          this.#writtenBytes += bytes.length;
         }
         await this.#tail.sync();
         round.resolve();

@@ -115,7 +115,7 @@ describeOnRealEtcd('KV, side by side', (suite) => {
   it('answers the same', async () => {
     using client = adminClient({ endpoints: suite.cluster.endpoints });
     const member = new FakeMember();
-    const methods = kvMethods(member.serving, new FakeGuard(member), OPTIONS);
+    const methods = kvMethods(member, new FakeGuard(member), OPTIONS);
     const seen = new Map<string, number>();
     for (const [method, fields] of fc.sample(request, { numRuns: REQUESTS, seed: 4711 })) {
       const ours = await answerOf(ask(methods, method, fields));

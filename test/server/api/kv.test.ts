@@ -18,7 +18,7 @@ import { FakeGuard, FakeMember, OPTIONS } from './fake-member.ts';
 
 function setUp(options: Partial<ApiOptions> = {}) {
   const member = new FakeMember();
-  const methods = kvMethods(member.serving, new FakeGuard(member), { ...OPTIONS, ...options });
+  const methods = kvMethods(member, new FakeGuard(member), { ...OPTIONS, ...options });
   const put = (key: string, value = '') => ask(methods, KV.put, { key: toBytes(key), value: toBytes(value) });
   const range = (request: Init<RangeRequest>, user?: string) => ask(methods, KV.range, request, { user });
   return { member, methods, put, range };
@@ -34,12 +34,12 @@ describe('the header', () => {
     await put('a');
     await put('b');
     const { header } = await range({ key: toBytes('a'), revision: 2n });
-    expect(header).toEqual({ clusterId: member.clusterId, memberId: member.id, revision: 3n, raftTerm: 3n });
+    expect(header).toEqual({ clusterId: member.clusterId, memberId: member.id, revision: 3n, raftTerm: 2n });
   });
 
   it('of a write is of that write', async () => {
     const { member, put } = setUp();
-    member.term = 7;
+    member.position = { ...member.position, term: 7 };
     expect((await put('a')).header).toMatchObject({ revision: 2n, raftTerm: 7n });
   });
 
@@ -53,7 +53,7 @@ describe('the header', () => {
     const done = await ask(methods, KV.txn, { success: [get, write, get, inside] });
     const none = { clusterId: 0n, memberId: 0n, raftTerm: 0n };
     expect(done.succeeded).toBe(true);
-    expect(done.header).toMatchObject({ revision: 3n, raftTerm: 3n });
+    expect(done.header).toMatchObject({ revision: 3n, raftTerm: 2n });
     const [before, written, after, nested] = done.responses;
     expect(before?.responseRange?.header).toEqual({ ...none, revision: 2n });
     expect(text(before?.responseRange?.kvs[0]?.value as Uint8Array)).toBe('1');

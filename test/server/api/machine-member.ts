@@ -67,7 +67,10 @@ export class MachineMember implements ServingMember {
   /** How often somebody asked for the newest there is. */
   linearized = 0;
   defragmented = 0;
+  /** How long a defragmentation takes, and whether it fails. */
+  whileDefragmenting: () => Promise<void> = async () => {};
   proposals = { pending: 0, failed: 0 };
+  readonly counters = { leaderChanges: 0, failedReads: 0, slowReads: 0, expiredLeases: 0, logBytes: 0 };
   position: RaftPosition = { leader: 0x11n, term: 2, committed: 0, applied: 0, isLearner: false };
   /** Runs before each proposal is applied; may throw instead. */
   beforeApply: (request: InternalRaftRequest) => void | Promise<void> = () => {};
@@ -146,6 +149,7 @@ export class MachineMember implements ServingMember {
 
   async defragment(): Promise<void> {
     this.defragmented += 1;
+    await this.whileDefragmenting();
     this.state.defragment();
   }
 

@@ -1,7 +1,7 @@
 /** Calls to all services of a fake member, as a client makes them. */
 import { Auth } from '../../../src/protocol/generated/etcdserverpb.ts';
 import type { Init, MethodDescriptor } from '../../../src/protocol/wire.ts';
-import { createMethods } from '../../../src/server/api/methods.ts';
+import { createMethods, type MethodOptions } from '../../../src/server/api/methods.ts';
 import { RpcError } from '../../../src/server/refusals.ts';
 import { Encoded, type Method, type MethodTable, type Outlet, type Reply } from '../../../src/server/rpc/call.ts';
 import { apiOptions, type CallOptions, callOf, MachineMember } from './machine-member.ts';
@@ -23,7 +23,7 @@ export class Served {
   readonly member = new MachineMember();
   readonly methods: MethodTable;
 
-  constructor(options: { readonly clientCertAuth?: boolean; readonly random?: () => number } = {}) {
+  constructor(options: Partial<MethodOptions> = {}) {
     this.methods = createMethods(this.member, { ...apiOptions(), electionTimeoutMs: ELECTION_MS, ...options });
   }
 

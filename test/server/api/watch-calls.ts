@@ -18,13 +18,15 @@ export const ALL = { key: toBytes('\0'), rangeEnd: toBytes('\0') };
 /** A member with Watch, and ways to write to it. */
 export function watchSetUp(options: Partial<ApiOptions> = {}) {
   const member = new FakeMember();
-  const methods = watchMethods(member.serving, new FakeGuard(member), { ...OPTIONS, ...options });
+  const methods = watchMethods(member, new FakeGuard(member), { ...OPTIONS, ...options });
+  // As the member itself, which may do all.
+  const propose: FakeMember['propose'] = (request) => member.propose(request, { actor: member.auth.self() });
   return {
     member,
     open: (callOptions: { room?: number; user?: string } = {}) => new WatchCall(member, methods, callOptions),
-    put: (key: string, value = '') => member.propose({ put: { key: toBytes(key), value: toBytes(value) } }),
-    del: (key: string, end = '') => member.propose({ deleteRange: { key: toBytes(key), rangeEnd: toBytes(end) } }),
-    compact: (revision: number) => member.propose({ compaction: { revision: BigInt(revision) } }),
+    put: (key: string, value = '') => propose({ put: { key: toBytes(key), value: toBytes(value) } }),
+    del: (key: string, end = '') => propose({ deleteRange: { key: toBytes(key), rangeEnd: toBytes(end) } }),
+    compact: (revision: number) => propose({ compaction: { revision: BigInt(revision) } }),
   };
 }
 

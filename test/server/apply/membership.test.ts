@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { MemberId } from '../../../src/protocol/int64.ts';
 import { ApplyError } from '../../../src/server/apply/errors.ts';
+import { Membership } from '../../../src/server/apply/membership.ts';
 import {
   type ConfChange,
   type ConfChangeV1,
@@ -65,6 +66,18 @@ describe('a change of the configuration', () => {
     expect(applied(bench, 'add-voter', { id: 2n }, true)).toEqual(['members', 2n]);
     expect(bench.machine.members.get(2n)).toMatchObject({ isLearner: false, peerUrls: ['p2'] });
     expect(applied(bench, 'add-learner', { id: 3n, peerUrls: ['p3'] })).toEqual(['members', 3n]);
+  });
+
+  it('takes as many learners as it was told', () => {
+    const add = (members: Membership, id: bigint): unknown => {
+      const member = { id, name: '', peerUrls: [`p${id}`], clientUrls: [], isLearner: true };
+      return members.change({ type: 'add-learner', nodeId: id as MemberId }, { member, isPromote: false });
+    };
+    for (const most of [0, 1, 3]) {
+      const members = new Membership(most);
+      for (let id = 1n; id <= most; id++) expect(add(members, id)).toBeUndefined();
+      expect(add(members, 9n)).toMatchObject({ text: 'etcdserver: too many learner members in cluster' });
+    }
   });
 
   it('updates addresses, and leaves a learner a learner', () => {

@@ -24,6 +24,7 @@ client-transport-security:
   key-file: k.pem
   client-cert-auth: true
   trusted-ca-file: ca.pem
+  allowed-cn: ann,bob
 peer-transport-security:
   cert-file: pc.pem
   allowed-cn: peer
@@ -46,6 +47,7 @@ describe('the config file', () => {
       'key-file': 'k.pem',
       'client-cert-auth': true,
       'trusted-ca-file': 'ca.pem',
+      'client-cert-allowed-cn': 'ann,bob',
       'peer-cert-file': 'pc.pem',
       'peer-cert-allowed-cn': 'peer',
     });

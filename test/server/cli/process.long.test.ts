@@ -43,6 +43,7 @@ describe('a command that ends by itself', () => {
     ['settings that can not be', ['--election-timeout=100'], {}, 'should be at least as 5 times'],
     ['a word that is no flag', ['foo'], {}, "'foo' is not a valid flag"],
     ['a flag and a variable', ['--name=a'], { ETCD_NAME: 'a' }, 'conflicting environment variable is shadowed'],
+    ['a log that is to be rotated', ['--enable-log-rotation'], {}, '--enable-log-rotation is not supported'],
     ['a bad kind of tokens', ['--auth-token=foo'], {}, 'auth: invalid auth options'],
     ['a config file that is not there', ['--config-file=/does/not/exist'], {}, "can't read /does/not/exist: ENOENT"],
     [
@@ -55,6 +56,17 @@ describe('a command that ends by itself', () => {
     const { code, lines } = await finished(['--data-dir=/does/not/exist', ...args], env);
     expect(lines().at(-1)).toMatchObject({ level: 'fatal', error: expect.stringContaining(message) as string });
     expect(code).toBe(1);
+  });
+
+  it('says which flags do nothing, and what to do instead; not of those that ask for nothing', async () => {
+    const asked = ['--enable-pprof', '--logger=zap', '--max-wals=9'];
+    // An unknown data directory ends it.
+    const { lines } = await finished(['--data-dir=/dev/null/no', '--listen-peer-urls=http://127.0.0.1:0', ...asked]);
+    const idle = lines().filter(({ level, caller }) => level === 'warn' && caller === 'cli/run.ts');
+    expect(idle).toMatchObject([
+      { flags: ['enable-pprof', 'max-wals'] },
+      { msg: '--enable-pprof has no meaning here', instead: expect.stringContaining('--cpu-prof') as string },
+    ]);
   });
 
   it('warns of variables that are none of its own', async () => {
@@ -74,12 +86,10 @@ describe('a server', () => {
     await using server = new ServerProcess([...seat.args, ...more], { ETCD_VERIFY: 'all' });
     await server.printed(READY);
     await using etcd = new Etcd({ endpoints: seat.clientUrl });
-    await etcd.put('a', '1');
-    // An open stream holds nothing up.
-    const watch = etcd.watch('a')[Symbol.asyncIterator]();
-    const next = watch.next().catch(() => undefined);
-    await etcd.put('a', '2');
-    await next;
+    const { revision } = await etcd.put('a', '1');
+    // An open stream holds nothing up. From the past: it may be opened after the next write.
+    const watch = etcd.watch('a', { from: revision })[Symbol.asyncIterator]();
+    await watch.next();
     expect(statSync(folder.file('data')).mode & 0o777).toBe(0o700);
     server.child.kill('SIGTERM');
     expect(await server.ended).toEqual({ code: null, signal: 'SIGTERM' });

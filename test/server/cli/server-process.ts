@@ -30,10 +30,11 @@ export class ServerProcess implements AsyncDisposable {
   stderr = '';
   readonly #waiting = new Set<() => void>();
 
-  constructor(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
+  /** @param executable Another than that of the bundled server, which is to take the same flags. */
+  constructor(args: readonly string[], env: Readonly<Record<string, string>> = {}, executable = EXECUTABLE) {
     // As etcd's own frameworks pass it on: neither HOME nor anything of Node's.
     const environment = { PATH: process.env.PATH ?? '', ...env };
-    const child = spawn(EXECUTABLE, args, { env: environment, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(executable, args, { env: environment, stdio: ['ignore', 'pipe', 'pipe'] });
     this.child = child;
     tieProcess(child);
     child.stdout.setEncoding('utf8').on('data', (text: string) => this.#heard('stdout', text));

@@ -13,8 +13,10 @@ async function settings(...words: string[]) {
   return { ...found, warnings };
 }
 
-async function fresh(...words: string[]): Promise<void> {
-  checkNewCluster(await settings(...words));
+async function fresh(...words: string[]) {
+  const found = await settings(...words);
+  checkNewCluster(found);
+  return found;
 }
 
 describe('settings', () => {
@@ -92,7 +94,11 @@ describe('settings', () => {
     [['--auth-token=jwt,sign-method=none,pub-key=/x'], 'auth: invalid auth options'],
     [['--auth-token=jwt,sign-method=RS256,pub-key=/does/not/exist'], "auth: can't read /does/not/exist: ENOENT"],
     [['--discovery=http://x'], '--discovery is not supported by this server'],
-    [['--auto-tls'], '--auto-tls is not supported by this server'],
+    [['--enable-log-rotation'], '--enable-log-rotation is not supported by this server'],
+    [['--auto-tls', '--self-signed-cert-validity=0'], 'selfSignedCertValidity is invalid'],
+    [['--auto-tls', '--client-cert-auth'], '--client-cert-auth needs --trusted-ca-file'],
+    [['--metrics=some'], 'unknown metrics "some"'],
+    [['--feature-gates=StopGRPCServiceOnDefrag'], 'invalid value for --feature-gates'],
     [['--cert-file=c'], 'KeyFile and CertFile must both be present[key: , cert: c]'],
     [['--cert-file=c', '--key-file=k', '--client-cert-auth'], '--client-cert-auth needs --trusted-ca-file'],
     [
@@ -110,7 +116,69 @@ describe('settings', () => {
   });
 
   it('take what says the same as the default of a flag that is not supported', async () => {
-    await expect(settings('--proxy=off', '--auto-tls=false', '--discovery=')).resolves.toBeDefined();
+    await expect(settings('--proxy=off', '--enable-log-rotation=false', '--discovery=')).resolves.toBeDefined();
+  });
+
+  it('ask for certificates that are made, for each side where none is given', async () => {
+    const secure = [
+      '--listen-client-urls=https://localhost:1,https://10.0.0.7:1',
+      '--advertise-client-urls=https://a:1',
+    ];
+    const { server, certificates, warnings } = await settings(
+      '--auto-tls',
+      '--peer-auto-tls',
+      '--data-dir=d',
+      ...secure,
+    );
+    const peer = { certFile: 'd/fixtures/peer/cert.pem', keyFile: 'd/fixtures/peer/key.pem' };
+    const client = { certFile: 'd/fixtures/client/cert.pem', keyFile: 'd/fixtures/client/key.pem' };
+    const validityYears = 1;
+    expect(certificates).toEqual([
+      { ...client, directory: 'd/fixtures/client', hosts: ['10.0.0.7', 'localhost', '127.0.0.1'], validityYears },
+      { ...peer, directory: 'd/fixtures/peer', hosts: ['localhost', '127.0.0.1'], validityYears },
+    ]);
+    expect(server.tls).toMatchObject({ ...client, clientCertAuth: false });
+    expect(server.peerTls).toMatchObject({ ...peer, trustAnyServer: true });
+    expect(server.listen?.map(({ transport }) => transport)).toEqual(['tls', 'tls']);
+    const text = 'scheme is HTTP while key and cert files are present; ignoring key and cert files';
+    expect(warnings.filter((warning) => warning !== text)).toEqual([expect.stringContaining('single port')]);
+    const given = await settings('--auto-tls', '--cert-file=c', '--key-file=k', ...secure);
+    expect(given.certificates).toEqual([]);
+    expect(given.server.tls).toMatchObject({ certFile: 'c', keyFile: 'k' });
+    expect(given.warnings).toContain('ignoring client auto TLS since certs given');
+    expect((await settings('--self-signed-cert-validity=7')).certificates).toEqual([]);
+    const [named] = (await settings('--auto-tls', '--self-signed-cert-validity=7', '--name=m')).certificates;
+    expect(named).toMatchObject({ directory: 'm.etcd/fixtures/client', validityYears: 7 });
+  });
+
+  it('know whom to let in by certificate', async () => {
+    const { server } = await settings(
+      '--cert-file=c',
+      '--key-file=k',
+      '--client-crl-file=r',
+      '--client-cert-allowed-hostname=a,b',
+      '--client-cert-allowed-cn=x,y',
+    );
+    expect(server.tls).toMatchObject({ crlFile: 'r', allowedHostnames: ['a', 'b'], allowedCommonNames: ['x', 'y'] });
+  });
+
+  it('say what is measured, what is slow, how many learners there may be, and what a defragmentation does', async () => {
+    const of = async (...words: string[]) => {
+      const { server } = await settings(...words);
+      const { extensiveMetrics, slowApplyMs, maxLearners, notServingOnDefragment } = server;
+      return [extensiveMetrics, slowApplyMs, maxLearners, notServingOnDefragment];
+    };
+    expect(await of()).toEqual([false, 100, 1, false]);
+    expect(await of('--metrics=extensive', '--experimental-warning-apply-duration=1s', '--max-learners=3')).toEqual([
+      true,
+      1_000,
+      3,
+      false,
+    ]);
+    expect(await of('--experimental-stop-grpc-service-on-defrag')).toEqual([false, 100, 1, true]);
+    const gate = '--feature-gates=LeaseCheckpoint=true,StopGRPCServiceOnDefrag=';
+    expect(await of(`${gate}true`)).toEqual([false, 100, 1, true]);
+    expect(await of(`${gate}false`, '--experimental-stop-grpc-service-on-defrag')).toEqual([false, 100, 1, false]);
   });
 
   it('know the retention of both modes', async () => {
@@ -146,10 +214,49 @@ describe('settings', () => {
     await expect(fresh('--initial-cluster=default=http://localhost:1')).rejects.toThrow(
       '--initial-cluster has http://localhost:1 but missing from --initial-advertise-peer-urls=http://localhost:2380',
     );
-    await expect(fresh('--initial-cluster=default=http://localhost:2380,b=http://localhost:1')).rejects.toThrow(
-      'names 2 members',
+  });
+
+  it('found a cluster with others, or join one', async () => {
+    const members = '--initial-cluster=default=http://localhost:2380,b=http://localhost:1,b=https://localhost:2';
+    const { server } = await fresh(members, '--initial-cluster-state=existing');
+    expect(server.initialClusterState).toBe('existing');
+    expect([...server.initialCluster]).toEqual([
+      ['default', ['http://localhost:2380']],
+      ['b', ['http://localhost:1', 'https://localhost:2']],
+    ]);
+    expect((await fresh()).server.initialClusterState).toBe('new');
+    await expect(fresh('--initial-cluster=default=http://localhost:2380,b=http://localhost:2380')).rejects.toThrow(
+      'initial cluster default=http://localhost:2380,b=http://localhost:2380 has duplicated url',
     );
-    await expect(fresh('--initial-cluster-state=existing')).rejects.toThrow('cannot fetch cluster info from peer urls');
+  });
+
+  it('listen to other members, in the clear or not', async () => {
+    const certificate = ['--peer-cert-file=c', '--peer-key-file=k'];
+    const clear = [{ host: '127.0.0.1', port: 2380, secure: false }];
+    expect((await settings()).server).toMatchObject({ listenPeers: clear, peerTls: undefined });
+    const { server } = await settings(
+      '--listen-peer-urls=https://10.0.0.1:1,http://localhost:2',
+      ...certificate,
+      ...['--peer-client-cert-auth', '--peer-trusted-ca-file=ca', '--peer-cert-allowed-cn=a,b', '--peer-crl-file=crl'],
+      ...['--peer-client-cert-file=cc', '--peer-client-key-file=ck', '--peer-cert-allowed-hostname=h'],
+    );
+    expect(server.listenPeers).toEqual([
+      { host: '127.0.0.1', port: 2, secure: false },
+      { host: '10.0.0.1', port: 1, secure: true },
+    ]);
+    expect(server.peerTls).toMatchObject({
+      ...{ certFile: 'c', keyFile: 'k', caFile: 'ca', crlFile: 'crl', clientCertFile: 'cc', clientKeyFile: 'ck' },
+      ...{ allowedCommonNames: ['a', 'b'], allowedHostnames: ['h'] },
+    });
+    const { warnings } = await settings(...certificate);
+    expect(warnings).toContain('scheme is HTTP while key and cert files are present; ignoring key and cert files');
+    await expect(settings('--listen-peer-urls=https://10.0.0.1:1')).rejects.toThrow(
+      'cannot listen on TLS for 10.0.0.1:1: KeyFile and CertFile are not presented',
+    );
+    await expect(settings('--peer-cert-file=c')).rejects.toThrow('KeyFile and CertFile must both be present');
+    await expect(settings(...certificate, '--peer-client-cert-auth')).rejects.toThrow('--peer-trusted-ca-file');
+    await expect(settings('--listen-peer-urls=unix://localhost:1')).rejects.toThrow('not supported');
+    await expect(settings('--listen-peer-urls=http://name:1')).rejects.toThrow('expected IP in URL for binding');
   });
 
   it('log as they say', () => {

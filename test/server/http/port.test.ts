@@ -7,6 +7,7 @@ import tls from 'node:tls';
 import { describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import { PutRequest } from '../../../src/protocol/generated/etcdserverpb.ts';
+import { deferred } from '../../../src/support/signals.ts';
 import { Certificates } from '../../support/certificates.ts';
 import { connectRaw, framed } from '../rpc/raw-client.ts';
 import { serve } from './serving.ts';
@@ -18,6 +19,39 @@ async function post(url: string, body: string, headers: Record<string, string> =
   const response = await fetch(url, { method: 'POST', body, headers });
   return [response.status, await response.json()];
 }
+
+describe('a port of a member that is not ready', () => {
+  it('takes connections, and answers once it is', async () => {
+    const { promise: ready, resolve } = deferred<void>();
+    await using server = await serve({ ready });
+    const order: string[] = [];
+    const early = fetch(`${server.url}/version`).then(({ status }) => order.push(`early ${status}`));
+    const byGrpc = connectRaw(server.url).then(async (client) => {
+      await using raw = client;
+      const { code } = await raw.call({ path: PUT, data: [put] });
+      order.push(`gRPC ${code}`);
+    });
+    await expect.poll(() => server.port.connections).toBe(2);
+    // A request on a port that serves has long come back by the time this one has.
+    await using other = await serve();
+    await (await fetch(`${other.url}/version`)).text();
+    order.push('ready');
+    resolve();
+    await Promise.all([early, byGrpc]);
+    expect(order[0]).toBe('ready');
+    expect(order.toSorted()).toEqual(['early 200', 'gRPC 0', 'ready']);
+    expect((await fetch(`${server.url}/version`)).status).toBe(200);
+  });
+
+  it('lets go of them if it never is', async () => {
+    const { promise: ready, reject } = deferred<void>();
+    await using server = await serve({ ready });
+    const early = fetch(`${server.url}/version`);
+    await expect.poll(() => server.port.connections).toBe(1);
+    reject(new Error('the member has ended'));
+    await Promise.all([expect(early).rejects.toThrow(), server.port.close()]);
+  });
+});
 
 describe('the pages', () => {
   it('tell health', async () => {

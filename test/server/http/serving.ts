@@ -23,8 +23,6 @@ export interface FakeState {
   authEnabled: boolean;
   clusterVersion: string | undefined;
   linearize: (signal?: AbortSignal) => Promise<void>;
-  /** Who counts leaders. */
-  leaderListeners: Set<(leader: bigint) => void>;
 }
 
 export function fakeMember(): { member: ServingMember; state: FakeState } {
@@ -35,7 +33,6 @@ export function fakeMember(): { member: ServingMember; state: FakeState } {
     authEnabled: false,
     clusterVersion: '3.5.0',
     linearize: () => Promise.resolve(),
-    leaderListeners: new Set(),
   };
   const member = {
     id: 0xabcn,
@@ -45,13 +42,15 @@ export function fakeMember(): { member: ServingMember; state: FakeState } {
       return { leader: state.leader, term: 2, committed: 9, applied: 8, isLearner: state.learner };
     },
     state: {
-      store: { revision: 7, compactRevision: 3, keyCount: 5 },
-      watches: { counts: { upToDate: 2, behind: 1 } },
+      store: { revision: 7, compactRevision: 3, keyCount: 5, operations: { range: 4, put: 3, delete: 2, txn: 1 } },
+      watches: { counts: { upToDate: 2, behind: 1 }, delivered: 11 },
+      lessor: { counts: { granted: 5, revoked: 4, renewed: 3 } },
       alarms: { has: (type: number) => state.alarms.has(type) },
       auth: {
         get enabled() {
           return state.authEnabled;
         },
+        revision: 12n,
       },
       members: {
         get clusterVersion() {
@@ -62,11 +61,8 @@ export function fakeMember(): { member: ServingMember; state: FakeState } {
       sizeInUseBytes: 1024,
     },
     linearize: (signal?: AbortSignal) => state.linearize(signal),
-    onLeader(callback: (leader: bigint) => void) {
-      state.leaderListeners.add(callback);
-      return () => state.leaderListeners.delete(callback);
-    },
     proposals: { pending: 4, failed: 6 },
+    counters: { leaderChanges: 2, failedReads: 3, slowReads: 4, expiredLeases: 5, logBytes: 6_000 },
   };
   return { member: member as unknown as ServingMember, state };
 }
@@ -154,7 +150,7 @@ export async function serve(options: Partial<PortOptions> = {}): Promise<{
   const { member, state } = fakeMember();
   const metrics = new ServerMetrics();
   const methods = options.methods ?? smallTable(seen);
-  const stop = metrics.serve(member, methods);
+  metrics.serve(member, methods);
   const faults: unknown[] = [];
   const port = await openPort({
     methods,
@@ -173,7 +169,6 @@ export async function serve(options: Partial<PortOptions> = {}): Promise<{
     metrics,
     faults,
     async [Symbol.asyncDispose]() {
-      stop();
       await port.close();
     },
   };

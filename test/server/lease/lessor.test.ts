@@ -40,6 +40,14 @@ describe('a lessor', () => {
     });
   });
 
+  it('counts what was done, and nothing that was refused', () => {
+    for (const id of [1n, 1n, 2n]) lessor.grant(id, 5n, START);
+    for (const id of [1n, 9n]) lessor.renew(id, START + 1);
+    lessor.renew(2n, START + MINUTE);
+    for (const id of [2n, 2n]) lessor.revoke(id);
+    expect(lessor.counts).toEqual({ granted: 2, renewed: 1, revoked: 1 });
+  });
+
   it('gives the keys of a revoked lease in the order of their bytes, and forgets it', () => {
     lessor.grant(1n, 5n, START);
     for (const key of ['b', 'ÿ', 'a\0', 'a', 'ab']) lessor.attach(1n, key);

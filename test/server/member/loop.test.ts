@@ -23,6 +23,7 @@ function follower() {
   const sent: Message[] = [];
   const applied: number[] = [];
   const pauses: Deferred<void>[] = [];
+  const installs: { index: number; done: Deferred<() => void> }[] = [];
   let failure: unknown;
   const nothing = (): void => {};
   const tasks: LoopTasks = {
@@ -31,6 +32,12 @@ function follower() {
     applied: nothing,
     softState: nothing,
     readStates: nothing,
+    sendSnapshot: nothing,
+    install: (snapshot) => {
+      const done = deferred<() => void>();
+      installs.push({ index: snapshot.index, done });
+      return done.promise;
+    },
     written: nothing,
     apply: ({ index }) => applied.push(index),
     failed: (error) => {
@@ -47,6 +54,7 @@ function follower() {
         writes.push(write);
         return write.promise;
       },
+      writtenBytes: 0,
       async release() {},
       async close() {},
     },
@@ -67,7 +75,7 @@ function follower() {
     loop.with((raw) => raw.step(m));
     await settle();
   };
-  return { loop, step, writes, sent, applied, pauses, failure: () => failure };
+  return { loop, step, storage, writes, sent, applied, pauses, installs, failure: () => failure };
 }
 
 async function settle(): Promise<void> {
@@ -106,6 +114,34 @@ describe('the loop', () => {
     pauses[1]?.resolve();
     await settle();
     expect(applied).toEqual(Array.from({ length: last - 1 }, (_, i) => i + 2));
+  });
+
+  it('puts an image in place when all before it is applied, and does nothing after it sooner', async () => {
+    const { step, storage, writes, sent, applied, pauses, installs } = follower();
+    const last = APPLY_SLICE + 100;
+    await step(append(2, last, last));
+    writes[0]?.resolve();
+    await settle();
+    const { confState } = storage.initialState();
+    const snapshot = { index: 2_000, term: 1, confState, data: new Uint8Array() };
+    await step(message('MsgSnap', { from: LEADER, to: SELF, term: 1, snapshot }));
+    expect([applied.length, installs.length]).toEqual([APPLY_SLICE, 0]);
+    pauses[0]?.resolve();
+    await settle();
+    expect([applied.length, installs.map(({ index }) => index)]).toEqual([last - 1, [2_000]]);
+    // What follows the image comes meanwhile.
+    sent.length = 0;
+    await step(append(2_001, 2_002, 2_002));
+    expect([writes.length, applied.length, sent, storage.lastIndex()]).toEqual([1, last - 1, [], last]);
+    const swapped: number[] = [];
+    installs[0]?.done.resolve(() => swapped.push(applied.length));
+    await settle();
+    expect([swapped, storage.lastIndex(), writes.length]).toEqual([[last - 1], 2_000, 2]);
+    expect(sent.map(({ type, index }) => [type, index])).toEqual([['MsgAppResp', 2_000]]);
+    writes[1]?.resolve();
+    await settle();
+    expect(applied.slice(last - 1)).toEqual([2_001, 2_002]);
+    expect(sent.at(-1)).toMatchObject({ type: 'MsgAppResp', index: 2_002 });
   });
 
   it('ends at a write that fails: nothing is applied or sent any more', async () => {

@@ -1,6 +1,8 @@
 /** Without a leader every wait ends, in etcd's words. */
 import { describe, expect, it } from 'vitest';
+import { Membership } from '../../../src/server/apply/membership.ts';
 import { Member } from '../../../src/server/member/member.ts';
+import { timeoutRefusal } from '../../../src/server/member/timeouts.ts';
 import { VirtualClock } from '../../support/virtual-clock.ts';
 import { NAME, optionsOf, PEER_URL, put, refusalOf, startMember, valueAt } from './support.ts';
 
@@ -80,5 +82,32 @@ describe('a request', () => {
     expect(member.state.alarms.list()).toEqual([{ memberID: member.id, alarm: 1 }]);
     expect(await refusalOf(put(member, 'small', '1'))).toBe('etcdserver: mvcc: database space exceeded');
     expect(valueAt(member, 'small')).toBeUndefined();
+  });
+});
+
+describe('a request in the log that gets no result in time', () => {
+  const members = new Membership();
+  for (const id of [1n, 2n, 3n]) {
+    const member = { id, name: '', peerUrls: [`http://m${id}`], clientUrls: [], isLearner: false };
+    members.change({ type: 'add-voter', nodeId: id as never }, { member, isPromote: false });
+  }
+  const lost = 'etcdserver: request timed out, possibly due to connection lost';
+  const failed = 'etcdserver: request timed out, possibly due to previous leader failure';
+  const plain = 'etcdserver: request timed out';
+
+  // It began at 10,000; an election takes 1,000.
+  it.each([
+    ['while there was a leader', 1n, 0, [[2n, 0]], plain],
+    ['while the leader had no quorum', 1n, 0, [[2n, 10_001]], lost],
+    ['while the leader was there', 2n, 0, [[2n, 9_000]], plain],
+    ['while the leader was not to be reached', 2n, 0, [], lost],
+    ['under a leader who was lost', 2n, 11_500, [[2n, 0]], failed],
+    ['long before there was another leader', 2n, 12_500, [[2n, 0]], plain],
+    ['and nobody leads', 0n, 0, [], plain],
+  ] as const)('%s', (_name, leading, electedAt, connected, text) => {
+    const since = new Map<bigint, number>(connected);
+    const peers = { connectedSince: (id: bigint) => since.get(id) };
+    const view = { id: 1n, electionMs: 1_000, leader: { leader: leading, electedAt }, members, peers };
+    expect(timeoutRefusal(view, 10_000).text).toBe(text);
   });
 });

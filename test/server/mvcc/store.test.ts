@@ -20,6 +20,18 @@ describe('a store', () => {
     expect(store.revision).toBe(2);
   });
 
+  it('counts what was done, and transactions of more than one operation', () => {
+    const store = new KvStore();
+    commit(store, (txn) => put(txn, 'a'));
+    commit(store, (txn) => {
+      put(txn, 'b');
+      txn.range(ALL, 0, 0);
+      txn.deleteRange(ALL);
+    });
+    store.range(ALL, 0, 0);
+    expect(store.operations).toEqual({ range: 2, put: 2, delete: 1, txn: 1 });
+  });
+
   it('counts versions within a generation, which a delete ends', () => {
     const store = new KvStore();
     const kv = (): unknown => {

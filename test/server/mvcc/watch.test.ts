@@ -78,6 +78,7 @@ describe('a hub of watchers', () => {
     hub.watch({ range: ALL, startRevision: 40, sink: reader });
     for (let i = 0; i < 10; i += 1) hub.catchUp({ watchers: 9, revisions: 3 });
     expect(reader.events).toHaveLength(12);
+    expect(hub.delivered).toBe(12);
     expect(hub.catchUp()).toBe(false);
     expect(hub.counts).toEqual({ upToDate: 1, behind: 1 });
   });
@@ -120,6 +121,7 @@ describe('a hub of watchers', () => {
     hub.watch({ range: ALL, startRevision: 0, sink: quick });
     slow.room = false;
     for (let i = 0; i < 5; i += 1) write((txn) => put(txn, 'a', String(i)));
+    expect(hub.delivered).toBe(5);
     expect([slow.batches.length, quick.events.length, hub.counts]).toEqual([0, 5, { upToDate: 1, behind: 1 }]);
     expect(hub.catchUp()).toBe(true);
     slow.room = true;

@@ -56,6 +56,23 @@ describe('a crash', () => {
     expect(await seen('subset', () => (turn++ % 2 === 0 ? 0.9 : 0.1))).toBe('ononooo');
   });
 
+  it('flips bits of what was not synced alone, and takes that back', async () => {
+    const synced = 'a'.repeat(2_000);
+    const file = await durable('a', synced);
+    const unsynced = 'b'.repeat(2_000);
+    await file.write(synced.length, Buffer.from(unsynced));
+    let draws = 0;
+    disk.crash('all', () => (draws++ % 7) / 7, 1);
+    const found = await content('d/a');
+    expect(found.slice(0, synced.length)).toBe(synced);
+    expect(found.length).toBe(4_000);
+    // One bit in each of the sectors, the first and the last of which are shared.
+    const wrong = [...found.slice(synced.length)].filter((byte) => byte !== 'b');
+    expect(wrong).toHaveLength(4);
+    disk.unflip();
+    expect(await content('d/a')).toBe(synced + unsynced);
+  });
+
   it('takes names whose directory was not synced, and their contents with them', async () => {
     await durable('a', '1');
     const file = await disk.open('d/b', { mode: 'create' });

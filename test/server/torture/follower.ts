@@ -13,8 +13,8 @@ export class Follower implements AsyncDisposable {
   #failure: unknown;
   #wake: (() => void) | undefined;
 
-  constructor(url: string) {
-    this.#etcd = new Etcd({ endpoints: url });
+  constructor(endpoints: string | readonly string[]) {
+    this.#etcd = new Etcd({ endpoints });
     this.#done = this.#follow().catch((error: unknown) => {
       this.#failure = error;
       this.#wake?.();

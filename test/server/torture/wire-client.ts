@@ -23,6 +23,8 @@ export class WireFailure extends Error {
 /** A stream of answers. */
 export interface WireStream<I> {
   send(message: Init<I>): void;
+  /** No more will be sent. */
+  end(): void;
   /** Resolves when it is over, whatever ended it. */
   readonly closed: Promise<unknown>;
 }
@@ -73,6 +75,7 @@ export class WireClient {
     });
     return {
       send: (message) => void stream.write(frameMessage(method.request.encode(message))),
+      end: () => void stream.end(),
       closed: once(stream, 'close').catch(() => {}),
     };
   }
@@ -83,8 +86,16 @@ export class WireClient {
 
   #open(method: { readonly path: string }): ClientHttp2Stream {
     const headers = { ':method': 'POST', ':path': method.path, 'content-type': 'application/grpc', te: 'trailers' };
-    const stream = this.session.request(headers);
+    const stream = this.#request(headers);
     stream.on('error', () => {});
     return stream;
+  }
+  #request(headers: http2.OutgoingHttpHeaders): ClientHttp2Stream {
+    try {
+      return this.session.request(headers);
+    } catch (error) {
+      // It went between two calls.
+      throw new WireFailure(undefined, (error as Error).message);
+    }
   }
 }

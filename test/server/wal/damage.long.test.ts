@@ -130,11 +130,18 @@ describe('the tail is torn', () => {
         headless++;
         continue;
       }
-      const { wal, contents } = await Wal.open(disk, DIRECTORY, { segmentBytes: 1024 });
+      const { wal, contents, repaired } = await Wal.open(disk, DIRECTORY, { segmentBytes: 1024 });
       expect(contents.entries).toEqual(whole.contents.entries.slice(0, contents.entries.length));
       const copy = (await image(disk)).get(`${name}.broken`);
+      expect(repaired !== undefined).toBe(copy !== undefined);
       if (copy !== undefined) {
         torn++;
+        expect(repaired).toMatchObject({ file: `${DIRECTORY}/${name}`, copy: `${DIRECTORY}/${name}.broken` });
+        // What is told is where what was read has ended.
+        expect(repaired?.offset).toBeLessThanOrEqual(length);
+        expect(cut.get(name)?.subarray(0, repaired?.offset)).toEqual(
+          (await image(disk)).get(name)?.subarray(0, repaired?.offset),
+        );
         expect(copy.equals(cut.get(name)!)).toBe(true);
       }
       const next = entry(contents.entries.length + 1, 3);

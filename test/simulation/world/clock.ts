@@ -29,7 +29,8 @@ export class SimClock implements Clock {
 
   after(delayMs: number, callback: () => void): Timer {
     let cancelled = false;
-    const trueUs = Math.round((Math.max(0, delayMs) * 1000) / this.#rate);
+    // Never early: who looks at the time when it is due must find it due.
+    const trueUs = Math.ceil((Math.max(0, delayMs) * 1000) / this.#rate);
     this.#scheduler.after(trueUs, () =>
       this.#process.run(() => {
         if (!cancelled) callback();

@@ -6,9 +6,18 @@
  * event loop was blocked. Nothing reaches one that was killed.
  */
 export class SimProcess {
+  readonly #later: ((action: () => void) => void) | undefined;
   #alive = true;
   #paused = false;
   #waiting: (() => void)[] = [];
+
+  /**
+   * @param later Does something next, before anything else reaches the program. With it a program that goes on takes
+   *   what has waited one by one, with its microtasks in between, as an event loop does; without it all in one go.
+   */
+  constructor(later?: (action: () => void) => void) {
+    this.#later = later;
+  }
 
   get alive(): boolean {
     return this.#alive;
@@ -30,11 +39,25 @@ export class SimProcess {
 
   resume(): void {
     if (!this.#paused) return;
+    if (this.#later) {
+      this.#later(() => this.#takeNext());
+      return;
+    }
     this.#paused = false;
     const waiting = this.#waiting;
     this.#waiting = [];
     // One of them may kill it.
     for (const action of waiting) this.run(action);
+  }
+
+  #takeNext(): void {
+    if (!this.#paused) return;
+    const next = this.#waiting.shift();
+    if (next === undefined) this.#paused = false;
+    else {
+      next();
+      this.#later?.(() => this.#takeNext());
+    }
   }
 
   kill(): void {

@@ -1,7 +1,6 @@
 /**
- * Flags about the other members, and about finding them.
- *
- * A cluster of one is all there is so far: what asks for more is refused by `settings.ts`.
+ * Flags about the other members, and about finding them. Members are found by `initial-cluster` alone: other ways are
+ * refused.
  *
  * @module
  */
@@ -36,8 +35,11 @@ export const CLUSTERING = {
   'discovery-user': text('', 'User for it.', { effect: 'none' }),
   'discovery-password': text('', 'Password for it.', { effect: 'none' }),
   'strict-reconfig-check': bool(true, 'Refuse changes of the members that would cost the quorum.'),
-  'pre-vote': bool(true, 'Ask before an election whether it could be won.', { effect: 'cluster' }),
-  'max-learners': int(1, 'Most learners.', { effect: 'cluster', least: 0, aliases: ['experimental-max-learners'] }),
+  'pre-vote': bool(true, 'Ask before an election whether it could be won; it is always so.', { effect: 'none' }),
+  'max-learners': int(1, 'Most learners; the same on all members.', {
+    least: 0,
+    aliases: ['experimental-max-learners'],
+  }),
   'enable-v2': bool(false, 'The API of etcd 2.', { effect: 'none' }),
   'v2-deprecation': choice(
     ['not-yet', 'write-only', 'write-only-drop-data', 'gone'],

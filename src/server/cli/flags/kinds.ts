@@ -33,6 +33,8 @@ export interface Flag<T = unknown> {
   readonly shown: string;
   readonly help: string;
   readonly effect: Effect;
+  /** What to do in its place; undefined if there is nothing to say. */
+  readonly instead: string | undefined;
   /** Other names for it: those that releases of etcd before or after this one have. */
   readonly aliases: readonly string[];
 }
@@ -41,6 +43,7 @@ export interface Flag<T = unknown> {
 export interface About {
   readonly effect?: Effect | undefined;
   readonly aliases?: readonly string[] | undefined;
+  readonly instead?: string | undefined;
   /** Instead of the default's own text. */
   readonly shown?: string | undefined;
 }
@@ -50,10 +53,10 @@ const FAULT = 'parse error';
 function make<T>(
   fallback: T,
   help: string,
-  { effect = 'used', aliases = [], shown = String(fallback) }: About,
+  { effect = 'used', aliases = [], instead, shown = String(fallback) }: About,
   reading: Pick<Flag<T>, 'parse' | 'fromFile'> & { bare?: boolean },
 ): Flag<T> {
-  return { bare: false, ...reading, fallback, help, effect, aliases, shown };
+  return { bare: false, ...reading, fallback, help, effect, aliases, instead, shown };
 }
 
 /** Text, as it is. */

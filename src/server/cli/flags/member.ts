@@ -20,7 +20,7 @@ export const MEMBER = {
   'heartbeat-interval': int(100, 'Time between two heartbeats, in ms.', { least: 0 }),
   'election-timeout': int(1_000, 'Time without a leader before an election, in ms.', { least: 0 }),
   'initial-election-tick-advance': bool(true, 'Start with the first election nearly due.', { effect: 'none' }),
-  'listen-peer-urls': urls('http://localhost:2380', 'Where to listen to other members.', { effect: 'cluster' }),
+  'listen-peer-urls': urls('http://localhost:2380', 'Where to listen to other members.'),
   'listen-client-urls': urls(
     'http://localhost:2379',
     'Where to listen to clients: gRPC, and HTTP unless it has its own.',
@@ -47,8 +47,8 @@ export const MEMBER = {
   'grpc-keepalive-timeout': duration('20s', 'How long a ping may stay without an answer.'),
   'socket-reuse-port': bool(false, 'Share ports with other processes.', { effect: 'none' }),
   'socket-reuse-address': bool(false, 'Bind addresses that are in TIME_WAIT; that is so anyway.', { effect: 'none' }),
-  'raft-read-timeout': duration('5s', 'Longest silence of a peer.', { effect: 'cluster' }),
-  'raft-write-timeout': duration('5s', 'Longest time of a write to a peer.', { effect: 'cluster' }),
+  'raft-read-timeout': duration('5s', 'Longest silence of a peer.', { effect: 'none' }),
+  'raft-write-timeout': duration('5s', 'Longest time of a write to a peer.', { effect: 'none' }),
   'auto-compaction-retention': text(
     '0',
     'What automatic compaction keeps: a duration (hours without a unit), or revisions; 0: off.',

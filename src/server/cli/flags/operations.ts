@@ -11,18 +11,24 @@ const peers = { effect: 'cluster' } as const;
 export const OPERATIONS = {
   'config-file': text('', 'File with all settings; other flags and the environment are ignored then.'),
   version: bool(false, 'Print the version and end.'),
-  'enable-pprof': bool(false, 'Serve profiles of the Go runtime.', none),
+  'enable-pprof': bool(false, 'Serve profiles of the Go runtime.', {
+    ...none,
+    instead: 'profile Node.js: NODE_OPTIONS=--cpu-prof, or --inspect',
+  }),
   metrics: text('basic', "How much to measure: 'basic' or 'extensive'."),
   'listen-metrics-urls': urls('', 'Where to serve /metrics and /health too.'),
   logger: text('zap', 'Kind of log lines; there is one.', none),
   'log-level': text('info', 'debug, info, warn, error, panic or fatal.'),
   'log-outputs': list(['default'], 'Where lines go: stderr, stdout, or files. The default is stderr.'),
   'log-format': text('json', 'json or console.'),
-  'enable-log-rotation': bool(false, 'Rotate the log file; use your system to do so.', none),
+  'enable-log-rotation': bool(false, 'Rotate the log file.', {
+    effect: 'refused',
+    instead: 'let logrotate copy and truncate the file: it is appended to',
+  }),
   'log-rotation-config-json': text('', 'How to.', none),
   'force-new-cluster': bool(false, 'Make a cluster of one of what is there.'),
   'unsafe-no-fsync': bool(false, 'Do not wait for the disk: what is acknowledged may be lost.'),
-  'feature-gates': text('', 'name=true,name=false,… LeaseCheckpoint and LeaseCheckpointPersist have an effect.'),
+  'feature-gates': text('', 'name=true,name=false,… LeaseCheckpoint and StopGRPCServiceOnDefrag have an effect.'),
   'watch-progress-notify-interval': duration('10m', 'How often idle watches hear that nothing happened.', {
     aliases: ['experimental-watch-progress-notify-interval'],
   }),
@@ -50,8 +56,7 @@ export const OPERATIONS = {
     ...peers,
     aliases: ['experimental-downgrade-check-time'],
   }),
-  'warning-apply-duration': duration('100ms', 'Requests that take longer are logged.', {
-    ...none,
+  'warning-apply-duration': duration('100ms', 'Entries that take longer to apply are logged.', {
     aliases: ['experimental-warning-apply-duration'],
   }),
   'warning-unary-request-duration': duration('300ms', 'Calls that take longer are logged.', {
@@ -64,7 +69,7 @@ export const OPERATIONS = {
     aliases: ['experimental-bootstrap-defrag-threshold-megabytes'],
   }),
   'memory-mlock': bool(false, 'Keep everything in memory.', { ...none, aliases: ['experimental-memory-mlock'] }),
-  'experimental-stop-grpc-service-on-defrag': bool(false, 'Say NOT_SERVING while defragmenting.', none),
+  'experimental-stop-grpc-service-on-defrag': bool(false, 'Say NOT_SERVING while defragmenting.'),
   'experimental-txn-mode-write-with-shared-buffer': bool(true, 'How bbolt is read within a transaction.', none),
   'experimental-set-member-localaddr': bool(false, 'Address that peers are connected from.', peers),
   'experimental-enable-v2v3': text('', 'The API of etcd 2 over this store.', none),

@@ -5,8 +5,6 @@
  */
 import { bool, int, list, text } from './kinds.ts';
 
-const peers = { effect: 'cluster' } as const;
-
 export const SECURITY = {
   'cert-file': text('', 'Certificate that clients are shown, as PEM.'),
   'key-file': text('', 'Its key.'),
@@ -14,27 +12,25 @@ export const SECURITY = {
   'client-key-file': text('', 'Its key.', { effect: 'none' }),
   'client-cert-auth': bool(false, 'Ask clients for certificates.'),
   'client-crl-file': text('', 'Certificates of clients that are revoked.'),
+  'client-cert-allowed-cn': text('', 'Common names one of which a client certificate must have; of a config file too.'),
   'client-cert-allowed-hostname': text('', 'Names one of which a client certificate must have.'),
   'trusted-ca-file': text('', 'CA of the clients, as PEM.'),
-  'auto-tls': bool(false, 'Make a certificate for clients.', { effect: 'refused' }),
-  'peer-cert-file': text('', 'Certificate that peers are shown.', peers),
-  'peer-key-file': text('', 'Its key.', peers),
-  'peer-client-cert-file': text('', 'Certificate that this server shows to peers.', peers),
-  'peer-client-key-file': text('', 'Its key.', peers),
-  'peer-client-cert-auth': bool(false, 'Ask peers for certificates.', peers),
-  'peer-trusted-ca-file': text('', 'CA of the peers.', peers),
-  'peer-cert-allowed-cn': text('', 'Common names one of which a peer certificate must have.', peers),
-  'peer-cert-allowed-hostname': text('', 'Host names one of which a peer certificate must have.', peers),
-  'peer-auto-tls': bool(false, 'Make a certificate for peers.', peers),
-  'peer-crl-file': text('', 'Certificates of peers that are revoked.', peers),
+  'auto-tls': bool(false, 'Make a certificate for clients, below the data directory.'),
+  'peer-cert-file': text('', 'Certificate that peers are shown.'),
+  'peer-key-file': text('', 'Its key.'),
+  'peer-client-cert-file': text('', 'Certificate that this server shows to peers.'),
+  'peer-client-key-file': text('', 'Its key.'),
+  'peer-client-cert-auth': bool(false, 'Ask peers for certificates.'),
+  'peer-trusted-ca-file': text('', 'CA of the peers.'),
+  'peer-cert-allowed-cn': text('', 'Common names one of which a peer certificate must have.'),
+  'peer-cert-allowed-hostname': text('', 'Host names one of which a peer certificate must have.'),
+  'peer-auto-tls': bool(false, 'Make a certificate for peers, below the data directory.'),
+  'peer-crl-file': text('', 'Certificates of peers that are revoked.'),
   'peer-skip-client-san-verification': bool(false, 'Do not check the names in certificates of peers.', {
-    ...peers,
+    effect: 'none',
     aliases: ['experimental-peer-skip-client-san-verification'],
   }),
-  'self-signed-cert-validity': int(1, 'Life of certificates that are made here, in years.', {
-    effect: 'none',
-    least: 0,
-  }),
+  'self-signed-cert-validity': int(1, 'Life of certificates that are made here, in years.', { least: 0 }),
   'cipher-suites': list([], 'Cipher suites of TLS 1.2, by their standard names.'),
   'tls-min-version': text('TLS1.2', 'Oldest TLS: TLS1.2 or TLS1.3.'),
   'tls-max-version': text('', 'Newest TLS: TLS1.2 or TLS1.3.'),

@@ -26,7 +26,7 @@ export default defineConfig({
   plugins: [fault],
   test: {
     include: ['test/server/raft/**/*.test.ts', 'test/simulation/**/*.test.ts'],
-    exclude: ['test/server/raft/mutants/**'],
+    exclude: ['test/server/raft/mutants/**', 'test/simulation/members/**'],
     // One process for all files: the gate runs two of these at a time.
     maxWorkers: 1,
     isolate: false,

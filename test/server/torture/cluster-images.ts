@@ -1,0 +1,181 @@
+/**
+ * Members that are far behind, and new ones: they get an image of everything while clients go on writing.
+ *
+ * The memory of sender and receiver is what Linux says was the most since the transfer began (`VmHWM` of
+ * proc_pid_status(5), reset by proc_pid_clear_refs(5)).
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { KV, Maintenance } from '../../../src/protocol/generated/etcdserverpb.ts';
+import { type ClusterSeat, TorturedCluster, within } from './cluster-seats.ts';
+import { TortureFailure } from './ledger.ts';
+import type { WireClient } from './wire-client.ts';
+
+const KEYS_IN_TXN = 100;
+/** Keys that a connection is used for. */
+const KEYS_IN_LOT = 500;
+const LANES = 4;
+const WRITE_PAUSE_MS = 5;
+const POLL_MS = 100;
+const PATIENCE_MS = 300_000;
+const CALL_MS = 60_000;
+
+export interface ImageOptions {
+  readonly keys: number;
+  /** Hears how far it is. */
+  readonly tell?: ((line: string) => void) | undefined;
+}
+
+/** One transfer. Memory in MiB; undefined where there is no `/proc`. */
+export interface ImageFigures {
+  /** Of the sender, before. */
+  readonly senderMiB: number | undefined;
+  readonly senderPeakMiB: number | undefined;
+  readonly receiverPeakMiB: number | undefined;
+  /** Until the receiver had all that was there when it began. */
+  readonly seconds: number;
+  /** Acknowledged meanwhile. */
+  readonly writes: number;
+}
+
+export interface ImageReport {
+  readonly keys: number;
+  readonly imageMiB: number;
+  /** A member that was away while the keys were written. */
+  readonly behind: ImageFigures;
+  /** One that was added. */
+  readonly fresh: ImageFigures;
+}
+
+/** Does what the head of this file says, of three bundled members. @throws TortureFailure if one stays behind. */
+export async function transferImages({ keys, tell = () => {} }: ImageOptions): Promise<ImageReport> {
+  await using cluster = await TorturedCluster.found(
+    ['bundled', 'bundled', 'bundled'],
+    ['--snapshot-count=1000', '--experimental-snapshot-catchup-entries=100'],
+  );
+  const leader = await leading(cluster);
+  const [behind, fresh] = cluster.seats.filter((seat) => seat !== leader) as [ClusterSeat, ClusterSeat];
+  await behind.member.kill();
+  await fill(cluster, keys);
+  tell(`${keys} keys are there`);
+  const behindFigures = await measure(cluster, behind, async () => cluster.spawn(behind));
+  tell(`the member that was away: ${JSON.stringify(behindFigures)}`);
+  await cluster.recover();
+  await cluster.remove(fresh);
+  const freshFigures = await measure(cluster, fresh, () => cluster.add(fresh));
+  tell(`the new member: ${JSON.stringify(freshFigures)}`);
+  const { dbSize } = await within(fresh.clientUrl, CALL_MS, (client) => client.unary(Maintenance.status, {}));
+  await expectSame(cluster);
+  if (cluster.crashes.length > 0) throw new TortureFailure(cluster.crashes.join('\n'));
+  return { keys, imageMiB: Math.round(Number(dbSize) / 2 ** 20), behind: behindFigures, fresh: freshFigures };
+}
+
+async function leading(cluster: TorturedCluster): Promise<ClusterSeat> {
+  for (;;) {
+    const leader = await cluster.leader();
+    if (leader !== undefined) return leader;
+    await sleep(POLL_MS);
+  }
+}
+
+/** The same puts are sent again where a busy machine gave no answer in time. */
+async function fill(cluster: TorturedCluster, keys: number): Promise<void> {
+  const seats = cluster.seats.filter(({ member }) => member.running);
+  let next = 0;
+  const lane = async (): Promise<void> => {
+    while (next < keys) {
+      const first = next;
+      next += KEYS_IN_LOT;
+      await cluster.patiently((client) => putLot(client, first, Math.min(KEYS_IN_LOT, keys - first)), seats);
+    }
+  };
+  await Promise.all(Array.from({ length: LANES }, lane));
+}
+
+async function putLot(client: WireClient, first: number, count: number): Promise<void> {
+  for (let at = first; at < first + count; at += KEYS_IN_TXN) {
+    const success = Array.from({ length: Math.min(KEYS_IN_TXN, first + count - at) }, (_, i) => ({
+      requestPut: { key: Buffer.from(`key/${String(at + i).padStart(8, '0')}`), value: Buffer.from(`value ${at + i}`) },
+    }));
+    await client.unary(KV.txn, { success });
+  }
+}
+
+async function measure(
+  cluster: TorturedCluster,
+  receiver: ClusterSeat,
+  begin: () => Promise<void>,
+): Promise<ImageFigures> {
+  const sender = await leading(cluster);
+  const { header } = await within(sender.clientUrl, CALL_MS, (client) => client.unary(Maintenance.status, {}));
+  const target = header?.revision ?? 0n;
+  const senderMiB = memoryOf(sender, 'VmRSS');
+  forgetPeak(sender);
+  const stop = new AbortController();
+  const writing = writeOn(sender, stop.signal);
+  const begunAt = performance.now();
+  try {
+    await begin();
+    await caughtUp(receiver, target);
+  } finally {
+    stop.abort();
+  }
+  const seconds = Math.round((performance.now() - begunAt) / 100) / 10;
+  const peaks = { senderPeakMiB: memoryOf(sender, 'VmHWM'), receiverPeakMiB: memoryOf(receiver, 'VmHWM') };
+  return { senderMiB, ...peaks, seconds, writes: await writing };
+}
+
+async function writeOn(seat: ClusterSeat, stop: AbortSignal): Promise<number> {
+  let writes = 0;
+  while (!stop.aborted)
+    await within(seat.clientUrl, CALL_MS, async (client) => {
+      for (; !stop.aborted; await sleep(WRITE_PAUSE_MS)) {
+        await client.unary(KV.put, { key: Buffer.from(`on/${writes % 100}`), value: Buffer.from(`${writes}`) });
+        writes += 1;
+      }
+    }).catch(() => sleep(POLL_MS));
+  return writes;
+}
+
+/** By what it has itself, without asking the others. */
+async function caughtUp(seat: ClusterSeat, revision: bigint): Promise<void> {
+  const deadline = performance.now() + PATIENCE_MS;
+  for (;;) {
+    const own = await within(seat.clientUrl, CALL_MS, (client) =>
+      client.unary(KV.range, { key: Buffer.from('key/'), serializable: true }),
+    ).catch(() => undefined);
+    if ((own?.header?.revision ?? 0n) >= revision) return;
+    if (performance.now() > deadline) throw new TortureFailure(`${seat.name} stays behind:\n${seat.member.log}`);
+    await sleep(POLL_MS);
+  }
+}
+
+async function expectSame(cluster: TorturedCluster): Promise<void> {
+  const deadline = performance.now() + PATIENCE_MS;
+  for (;;) {
+    const hashes = await Promise.all(
+      cluster.seats.map((seat) => within(seat.clientUrl, CALL_MS, (client) => client.unary(Maintenance.hashKV, {}))),
+    );
+    const views = new Set(hashes.map(({ header, hash }) => `${header?.revision} ${hash}`));
+    if (views.size === 1) return;
+    if (performance.now() > deadline) throw new TortureFailure(`the members differ: ${[...views].join(', ')}`);
+    await sleep(POLL_MS);
+  }
+}
+
+function memoryOf({ member }: ClusterSeat, field: 'VmRSS' | 'VmHWM'): number | undefined {
+  try {
+    const found = new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(readFileSync(`/proc/${member.pid}/status`, 'latin1'));
+    return found === null ? undefined : Math.round(Number(found[1]) / 1024);
+  } catch {
+    return undefined; // no Linux
+  }
+}
+
+function forgetPeak({ member }: ClusterSeat): void {
+  try {
+    writeFileSync(`/proc/${member.pid}/clear_refs`, '5');
+  } catch {
+    // No Linux.
+  }
+}

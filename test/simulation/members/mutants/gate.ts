@@ -1,0 +1,24 @@
+/**
+ * Runs seeds until one breaks a rule. It fails if one does: with a fault in the server (`MEMBER_MUTANT`) that is what is
+ * wanted. `MEMBER_SEEDS` says how many at most.
+ */
+import { expect, it } from 'vitest';
+import { runMembersBatch } from '../batch.ts';
+import type { MembersRunResult } from '../simulation.ts';
+
+const SEEDS = Number(process.env.MEMBER_SEEDS ?? 150);
+
+it('breaks no rule', async () => {
+  let broken: MembersRunResult | undefined;
+  await runMembersBatch({
+    seeds: SEEDS,
+    firstSeed: 1,
+    after: (result) => {
+      if (result.broken) broken = result;
+      return broken === undefined;
+    },
+  });
+  if (broken === undefined) return;
+  const { options, broken: rule } = broken;
+  expect.fail(`seed ${options.seed}, ${rule?.rule}: ${rule?.detail.split('\n')[0]}`);
+});
