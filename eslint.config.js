@@ -78,6 +78,11 @@ export default tseslint.config(
       'no-restricted-syntax': ['error', ...now],
     },
   },
+  // Whole members are made of them. There each event is over only when its microtasks are, whose order is the language's.
+  {
+    files: ['test/simulation/members/**/*.ts'],
+    rules: { 'no-restricted-globals': ['error', ...timers] },
+  },
   // Queues of several processes go by the time of day; this is the default of the option that replaces it.
   { files: ['recipes/queue/**/*.ts'], rules: { 'no-restricted-properties': ['error', random, ...time] } },
   // Where the clock is made.

@@ -76,6 +76,19 @@ describe('installed into an empty project', () => {
     expect(await project.node('server.js')).toBe('hello\n');
   });
 
+  it('has clusters for tests', async () => {
+    const program = `import { TestCluster, VirtualClock } from 'etcdkit/testing';
+      const clock = new VirtualClock();
+      const cluster = await TestCluster.start({ clock });
+      const etcd = cluster.client();
+      await etcd.put('greeting', 'hello');
+      await clock.advance(60_000);
+      console.log((await etcd.get('greeting')).value);
+      await cluster.close();`;
+    await project.write('testing.js', program);
+    expect(await project.node('testing.js')).toBe('hello\n');
+  });
+
   it("has an executable, and a stand-in for etcd's", async () => {
     const executable = path.join(project.folder, 'node_modules', '.bin', 'etcdkit');
     expect(await project.node(executable, '--version')).toMatch(/^etcdkit \d+\.\d+\.\d+\n$/);
