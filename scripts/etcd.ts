@@ -53,6 +53,9 @@ export class EtcdUnavailableError extends Error {
   override name = 'EtcdUnavailableError';
 }
 
+/** Environment variable with the executable of a build of the bundled server; without it the server runs from its sources. */
+export const BUNDLED_VARIABLE = 'ETCDKIT_BUNDLED_MAIN';
+
 /** Runs the sources as they are: a test must not run yesterday's build. */
 const BUNDLED = path.join(import.meta.dirname, 'etcd', 'bundled');
 

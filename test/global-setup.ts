@@ -1,10 +1,15 @@
 /**
- * Runs once before the suites that need a real etcd: fetches both versions, so that the
- * test files find them and do not fetch at the same time.
+ * Runs once before the suites that need servers: fetches both versions of etcd, so that the test files find them and do
+ * not fetch at the same time, and makes plain JavaScript of the bundled server, so that no start of it reads TypeScript.
  */
-import { ensureEtcd, etcdVersions } from '../scripts/etcd.ts';
+import { BUNDLED_VARIABLE, ensureEtcd, etcdVersions } from '../scripts/etcd.ts';
+import { buildServer, type ServerBuild } from './support/server-build.ts';
+
+let build: ServerBuild | undefined;
 
 export async function setup(): Promise<void> {
+  build = buildServer();
+  process.env[BUNDLED_VARIABLE] = build.main;
   for (const version of etcdVersions) {
     try {
       await ensureEtcd(version);
@@ -14,4 +19,8 @@ export async function setup(): Promise<void> {
       console.warn((error as Error).message);
     }
   }
+}
+
+export function teardown(): void {
+  build?.[Symbol.dispose]();
 }

@@ -5,11 +5,11 @@ import { Barrier } from '../../recipes/barrier.ts';
 import { DoubleBarrier } from '../../recipes/double-barrier.ts';
 import { Latch } from '../../recipes/latch.ts';
 import type { Etcd } from '../../src/index.ts';
-import { describeOnEtcd } from '../support/fixtures.ts';
+import { describeOnRealEtcd } from '../support/fixtures.ts';
 import { endWithTest, insist, QUICK, type RunningTest, strikeLeaders, THREE_MEMBERS } from './leader-faults.ts';
 import { Actor, uniqueName, until } from './lock-bed.ts';
 
-describeOnEtcd(
+describeOnRealEtcd(
   'Barriers while leaders fall',
   (suite) => {
     const open = async (test: RunningTest): Promise<Actor> =>

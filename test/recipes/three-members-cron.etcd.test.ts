@@ -3,12 +3,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import type { CronRun } from '../../recipes/cron/cron.ts';
 import { EtcdError } from '../../src/index.ts';
-import { describeOnEtcd } from '../support/fixtures.ts';
+import { describeOnRealEtcd } from '../support/fixtures.ts';
 import { ManualWall, MINUTE, NOON, Node, noting } from './cron-bed.ts';
 import { endWithTest, historyOf, QUICK, strandLeader, strikeLeaders, THREE_MEMBERS } from './leader-faults.ts';
 import { Actor, uniqueName, until } from './lock-bed.ts';
 
-describeOnEtcd(
+describeOnRealEtcd(
   'The cron while leaders fall',
   (suite) => {
     it('dapr PR #9696: runs each tick once, in five processes of which none ends by itself', async (test) => {

@@ -61,6 +61,7 @@ describeOnEtcd(
       let terms = 0;
       let lost = 0;
       let handOvers = 0;
+      let rest: Promise<void> = Promise.resolve();
       /** One term: writes under it, says something, and goes, now and then to whom it likes. */
       const lead = async (election: Election, leader: Leadership): Promise<void> => {
         terms++;
@@ -82,8 +83,8 @@ describeOnEtcd(
           try {
             await using leader = await election.campaign({ value: who, signal });
             await lead(election, leader);
-            // So that now and then nobody is there.
             await sleep(30);
+            await rest;
           } catch (error) {
             if (error instanceof LostError) lost++;
             if (!(error instanceof RecipeError || error instanceof EtcdError) || !session.alive) throw error;
@@ -100,6 +101,17 @@ describeOnEtcd(
       const told: [ElectionState[], ElectionState[]] = [[], []];
       const observers = [clients[0]!, onlooker].map((etcd, n) => observe(etcd, name, told[n]!, seenAll.signal));
       await faults(() => terms);
+      // Nobody stands for a while, and then they do again.
+      for (let pause = 0; pause < 3; pause++) {
+        let end = (): void => {};
+        rest = new Promise((resolve) => {
+          end = resolve;
+        });
+        await untilEmpty(onlooker, `${name}/`);
+        const before = terms;
+        end();
+        await until(() => terms > before);
+      }
       enough.abort();
       await Promise.all(candidates);
       await untilEmpty(onlooker, `${name}/`);

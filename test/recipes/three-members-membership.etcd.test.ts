@@ -7,7 +7,7 @@ import { Group } from '../../recipes/membership/group.ts';
 import { Membership } from '../../recipes/membership/membership.ts';
 import { type PartitionClaim, Partitions } from '../../recipes/membership/partitions.ts';
 import type { ChangeEvent, Etcd } from '../../src/index.ts';
-import { describeOnEtcd } from '../support/fixtures.ts';
+import { describeOnRealEtcd } from '../support/fixtures.ts';
 import {
   endWithTest,
   expectOneAtATime,
@@ -81,7 +81,7 @@ async function keysOf(etcd: Etcd, prefix: string): Promise<string[]> {
   return (await etcd.range({ prefix }, { keysOnly: true })).kvs.map(({ key }) => key);
 }
 
-describeOnEtcd(
+describeOnRealEtcd(
   'While leaders fall',
   (suite) => {
     const open = async (test: RunningTest): Promise<Actor> =>

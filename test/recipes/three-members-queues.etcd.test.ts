@@ -6,7 +6,7 @@ import { PriorityQueue } from '../../recipes/queue/priority-queue.ts';
 import { Queue } from '../../recipes/queue/queue.ts';
 import { WorkQueue } from '../../recipes/queue/work/work-queue.ts';
 import type { ChangeEvent } from '../../src/index.ts';
-import { describeOnEtcd } from '../support/fixtures.ts';
+import { describeOnRealEtcd } from '../support/fixtures.ts';
 import {
   endWithTest,
   expectOneAtATime,
@@ -66,7 +66,7 @@ function expectInOrder(events: readonly ChangeEvent[], appends: boolean): void {
   expect(present.size).toBe(0);
 }
 
-describeOnEtcd(
+describeOnRealEtcd(
   'Queues while leaders fall',
   (suite) => {
     const open = async (test: RunningTest): Promise<Actor> =>

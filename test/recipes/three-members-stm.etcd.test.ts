@@ -4,7 +4,7 @@ import { expect, it } from 'vitest';
 import { UnknownOutcomeError } from '../../recipes/errors.ts';
 import { type Isolation, stm } from '../../recipes/stm/stm.ts';
 import { type ChangeEvent, Etcd, EtcdError, type Revision } from '../../src/index.ts';
-import { describeOnEtcd } from '../support/fixtures.ts';
+import { describeOnRealEtcd } from '../support/fixtures.ts';
 import { endWithTest, historyOf, QUICK, strandLeader, strikeLeaders, THREE_MEMBERS } from './leader-faults.ts';
 import { uniqueName, until } from './lock-bed.ts';
 
@@ -52,7 +52,7 @@ function sumsOf(events: readonly ChangeEvent[], accounts: string): Set<number> {
   return sums;
 }
 
-describeOnEtcd(
+describeOnRealEtcd(
   'The STM while leaders fall',
   (suite) => {
     it('keeps the sum of a bank at every revision, and tells of each transfer what became of it', async (test) => {

@@ -23,7 +23,7 @@ import { freePorts, releasePorts } from '../../support/ports.ts';
 import { Dice } from './dice.ts';
 import { Follower } from './follower.ts';
 import { Ledger, TortureFailure } from './ledger.ts';
-import { buildServer } from './server-build.ts';
+import { buildServer } from '../../support/server-build.ts';
 import { StoreModel, tombstone, type Version } from './store-model.ts';
 import { Victim } from './victim.ts';
 import { WireClient } from './wire-client.ts';

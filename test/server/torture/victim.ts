@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Writable } from 'node:stream';
 import { tieProcess } from '../../support/lifeline.ts';
-import type { ServerBuild } from './server-build.ts';
+import type { ServerBuild } from '../../support/server-build.ts';
 
 const READY = 'ready to serve client requests';
 

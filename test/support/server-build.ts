@@ -4,7 +4,7 @@ import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import ts from 'typescript';
 
-const ROOT = path.join(import.meta.dirname, '..', '..', '..');
+const ROOT = path.join(import.meta.dirname, '..', '..');
 
 /** Where a build lies. Inside the package, so that the packages that it needs are found. */
 const OUT = path.join(ROOT, '.cache', `server-build-${process.pid}`);
