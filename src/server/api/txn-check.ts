@@ -42,10 +42,13 @@ export function isReadOnly({ success, failure }: TxnRequest): boolean {
   return success.every(isRange) && failure.every(isRange);
 }
 
-/** Whether it may be answered from what is here; of one without operations nobody asks more. */
+/**
+ * Whether it may be answered from what is here: all its reads say so. One that has only conditions does not: etcd answers
+ * that from what the member happens to know, and whoever asks so whether he still owns something may hear a stale yes.
+ */
 export function isSerializable({ success, failure }: TxnRequest): boolean {
-  const serializable = ({ requestRange }: RequestOp): boolean => requestRange?.serializable !== false;
-  return success.every(serializable) && failure.every(serializable);
+  const ops = [...success, ...failure];
+  return ops.length > 0 && ops.every(({ requestRange }) => requestRange?.serializable !== false);
 }
 
 function isRange({ requestRange }: RequestOp): boolean {

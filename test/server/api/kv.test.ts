@@ -284,8 +284,10 @@ describe('a transaction that only reads', () => {
     expect(done).toMatchObject({ succeeded: true, header: { revision: 1n } });
     expect(member.asked).toEqual(['linearize']);
     await ask(methods, KV.txn, { success: [get(true)], failure: [get(true)] });
-    await ask(methods, KV.txn, {});
     expect(member.asked).toEqual(['linearize']);
+    // With conditions alone it is a question about now.
+    await ask(methods, KV.txn, {});
+    expect(member.asked).toEqual(['linearize', 'linearize']);
   });
 
   it('goes into the log with one inside, and with a write in the other branch', async () => {
