@@ -17,6 +17,7 @@ import {
   type RequestOp,
   type ResponseHeader,
   type ResponseOp,
+  type TxnRequest as TxnMessage,
   type TxnResponse,
   type WatchResponse,
 } from '../../src/protocol/generated/etcdserverpb.ts';
@@ -38,8 +39,8 @@ import type {
   Request,
   Response,
   RevokeRequest,
+  TxnRequest,
 } from './history.ts';
-import { tombstone } from './kv-model.ts';
 import type { WatchEvent, WatchStep } from './watch-checker.ts';
 
 /** Sends a message; rejects if there is no good answer. */
@@ -48,26 +49,14 @@ export type Unary = <I, O>(method: MethodDescriptor<I, O>, message: Init<I>) => 
 /** Asks an etcd. Revokes are of another service and not for here. */
 export async function ask(request: Exclude<Request, RevokeRequest>, unary: Unary): Promise<Response> {
   switch (request.kind) {
-    case 'range': {
-      const answer = await unary(KV.range, rangeMessage(request));
-      return { revision: revisionOf(answer.header), result: rangeResult(answer) };
-    }
-    case 'put': {
-      const answer = await unary(KV.put, putMessage(request));
-      return { revision: revisionOf(answer.header), result: putResult(answer) };
-    }
-    case 'delete': {
-      const answer = await unary(KV.deleteRange, deleteMessage(request));
-      return { revision: revisionOf(answer.header), result: deleteResult(answer) };
-    }
-    case 'txn': {
-      const answer = await unary(KV.txn, {
-        compare: request.compares.map(compareMessage),
-        success: request.success.map(opMessage),
-        failure: request.failure.map(opMessage),
-      });
-      return txnResponse(answer);
-    }
+    case 'range':
+      return rangeResponse(await unary(KV.range, rangeMessage(request)));
+    case 'put':
+      return putResponse(await unary(KV.put, putMessage(request)));
+    case 'delete':
+      return deleteResponse(await unary(KV.deleteRange, deleteMessage(request)));
+    case 'txn':
+      return txnResponse(await unary(KV.txn, txnMessage(request)));
   }
 }
 
@@ -91,24 +80,35 @@ export function logFrom(events: readonly WatchEvent[]): LogEntry[] {
   return log;
 }
 
-function watchEvent({ type, kv, prevKv }: Event): WatchEvent {
+/** An event as the checker takes it. */
+export function watchEvent({ type, kv, prevKv }: Event): WatchEvent {
   if (kv === undefined) throw new TypeError('an event without its key');
-  if (type === EventType.DELETE)
-    return { type: 'delete', kv: tombstone(text(kv.key), Number(kv.modRevision)), prevKv: prevKv && version(prevKv) };
-  return { type: 'put', kv: version(kv), prevKv: prevKv && version(prevKv) };
+  return {
+    type: type === EventType.DELETE ? 'delete' : 'put',
+    kv: version(kv),
+    prevKv: prevKv && version(prevKv),
+  };
 }
 
-function rangeMessage(op: RangeOp): Init<RangeRequest> {
+export function rangeMessage(op: RangeOp): Init<RangeRequest> {
   const { revision = 0, limit = 0, countOnly = false, serializable = false } = op;
   return { ...keys(op), revision: BigInt(revision), limit: BigInt(limit), countOnly, serializable };
 }
 
-function putMessage({ key, value, lease = 0n, prevKv = false }: PutOp): Init<PutRequest> {
+export function putMessage({ key, value, lease = 0n, prevKv = false }: PutOp): Init<PutRequest> {
   return { key: bytes(key), value: bytes(value), lease, prevKv };
 }
 
-function deleteMessage(op: DeleteOp): Init<DeleteRangeRequest> {
+export function deleteMessage(op: DeleteOp): Init<DeleteRangeRequest> {
   return { ...keys(op), prevKv: op.prevKv ?? false };
+}
+
+export function txnMessage({ compares, success, failure }: TxnRequest): Init<TxnMessage> {
+  return {
+    compare: compares.map(compareMessage),
+    success: success.map(opMessage),
+    failure: failure.map(opMessage),
+  };
 }
 
 function opMessage(op: Op): Init<RequestOp> {
@@ -145,7 +145,19 @@ function compareMessage(compare: Compare): Init<CompareMessage> {
   }
 }
 
-function txnResponse({ header, succeeded, responses }: TxnResponse): Response {
+export function rangeResponse(answer: RangeResponse): Response {
+  return { revision: revisionOf(answer.header), result: rangeResult(answer) };
+}
+
+export function putResponse(answer: PutResponse): Response {
+  return { revision: revisionOf(answer.header), result: putResult(answer) };
+}
+
+export function deleteResponse(answer: DeleteRangeResponse): Response {
+  return { revision: revisionOf(answer.header), result: deleteResult(answer) };
+}
+
+export function txnResponse({ header, succeeded, responses }: TxnResponse): Response {
   return { revision: revisionOf(header), result: { kind: 'txn', succeeded, results: responses.map(opResult) } };
 }
 
@@ -191,6 +203,6 @@ function text(raw: Uint8Array): string {
   return Buffer.from(raw).toString('latin1');
 }
 
-function revisionOf(header: ResponseHeader | undefined): number {
+export function revisionOf(header: ResponseHeader | undefined): number {
   return Number(header?.revision ?? 0n);
 }

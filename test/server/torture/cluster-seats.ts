@@ -12,8 +12,8 @@ import { Cluster } from '../../../src/protocol/generated/etcdserverpb.ts';
 import { EtcdMember } from '../../support/etcd-member.ts';
 import { TempFolder } from '../../support/lifeline.ts';
 import { freePorts, releasePorts } from '../../support/ports.ts';
-import { PeerNetwork } from './cluster-network.ts';
 import { buildServer, type ServerBuild } from '../../support/server-build.ts';
+import { PeerNetwork } from './cluster-network.ts';
 import { WireClient } from './wire-client.ts';
 
 /** For what has to come about in the end, on a machine that is busy. */

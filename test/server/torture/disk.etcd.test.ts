@@ -4,8 +4,8 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Etcd } from '../../../src/index.ts';
 import { TempFolder } from '../../support/lifeline.ts';
-import { Seat } from '../cli/server-process.ts';
 import { buildServer, type ServerBuild } from '../../support/server-build.ts';
+import { Seat } from '../cli/server-process.ts';
 import { Victim, type VictimOptions } from './victim.ts';
 
 /** Nobody, on every Unix. */

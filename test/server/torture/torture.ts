@@ -20,10 +20,10 @@ import {
 import { type Event, EventType } from '../../../src/protocol/generated/mvccpb.ts';
 import { TempFolder } from '../../support/lifeline.ts';
 import { freePorts, releasePorts } from '../../support/ports.ts';
+import { buildServer } from '../../support/server-build.ts';
 import { Dice } from './dice.ts';
 import { Follower } from './follower.ts';
 import { Ledger, TortureFailure } from './ledger.ts';
-import { buildServer } from '../../support/server-build.ts';
 import { StoreModel, tombstone, type Version } from './store-model.ts';
 import { Victim } from './victim.ts';
 import { WireClient } from './wire-client.ts';

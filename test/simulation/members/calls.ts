@@ -5,7 +5,7 @@
  * became of it.
  */
 import { Lease, type LeaseKeepAliveResponse } from '../../../src/protocol/generated/etcdserverpb.ts';
-import type { MessageCodec, MethodDescriptor } from '../../../src/protocol/wire.ts';
+import type { Init, MessageCodec, MethodDescriptor } from '../../../src/protocol/wire.ts';
 import { RpcError } from '../../../src/server/refusals.ts';
 import { Encoded, type Method, type Outlet, type Reply } from '../../../src/server/rpc/call.ts';
 import type { Random } from '../world/random.ts';
@@ -42,14 +42,16 @@ export class Calls {
   unary<I, O>(
     machine: Machine,
     descriptor: MethodDescriptor<I, O>,
-    request: I,
+    request: Init<I>,
     timeoutUs: number,
     done: (end: CallEnd<O>) => void,
   ): void {
     this.#call(machine, descriptor.path, timeoutUs, done, (call) => {
       const method: Method | undefined = machine.methods?.get(descriptor.path);
       if (method?.kind !== 'unary') return undefined;
-      const answer = method.handle(request, call);
+      // As a member of another process would get it.
+      const message = descriptor.request.decode(new Uint8Array(descriptor.request.encode(request)));
+      const answer = method.handle(message, call);
       return answer.then((reply: Reply<O>) => decoded(descriptor, reply));
     });
   }

@@ -7,20 +7,20 @@
 import { KV } from '../../../src/protocol/generated/etcdserverpb.ts';
 import { Refusals } from '../../../src/server/refusals.ts';
 import { type Compare, type Op, Recorder, type Request, type Response } from '../../checkers/history.ts';
+import {
+  deleteMessage,
+  deleteResponse,
+  putMessage,
+  putResponse,
+  rangeMessage,
+  rangeResponse,
+  txnMessage,
+  txnResponse,
+} from '../../checkers/wire.ts';
 import type { Random } from '../world/random.ts';
 import type { CallEnd, Calls } from './calls.ts';
 import type { MembersCluster } from './cluster.ts';
 import type { Machine } from './machine.ts';
-import {
-  deleteRequest,
-  deleteResponse,
-  putRequest,
-  putResponse,
-  rangeRequest,
-  rangeResponse,
-  txnRequest,
-  txnResponse,
-} from './wire.ts';
 
 /** Refusals after which nothing has happened, nor will. */
 const FOR_CERTAIN: ReadonlySet<string> = new Set(
@@ -89,12 +89,12 @@ export class Clients {
     };
     const timeoutUs = this.#timeoutUs();
     const calls = this.#calls;
-    if (request.kind === 'put') calls.unary(machine, KV.put, putRequest(request), timeoutUs, end(putResponse));
+    if (request.kind === 'put') calls.unary(machine, KV.put, putMessage(request), timeoutUs, end(putResponse));
     else if (request.kind === 'range')
-      calls.unary(machine, KV.range, rangeRequest(request), timeoutUs, end(rangeResponse));
+      calls.unary(machine, KV.range, rangeMessage(request), timeoutUs, end(rangeResponse));
     else if (request.kind === 'delete')
-      calls.unary(machine, KV.deleteRange, deleteRequest(request), timeoutUs, end(deleteResponse));
-    else calls.unary(machine, KV.txn, txnRequest(request), timeoutUs, end(txnResponse));
+      calls.unary(machine, KV.deleteRange, deleteMessage(request), timeoutUs, end(deleteResponse));
+    else calls.unary(machine, KV.txn, txnMessage(request), timeoutUs, end(txnResponse));
   }
 
   /** A value that nobody has written yet. */

@@ -4,12 +4,12 @@
 import { Lease, LeaseGrantRequest, LeaseRevokeRequest } from '../../../src/protocol/generated/etcdserverpb.ts';
 import { Refusals } from '../../../src/server/refusals.ts';
 import type { LeaseCall, LeaseHistory, LeaseKeepalive } from '../../checkers/lease-checker.ts';
+import { revisionOf } from '../../checkers/wire.ts';
 import type { Random } from '../world/random.ts';
 import type { Calls } from './calls.ts';
 import type { Clients } from './clients.ts';
 import type { MembersCluster } from './cluster.ts';
 import type { Machine } from './machine.ts';
-import { revisionOf } from './wire.ts';
 
 const TIMEOUT_US = 2_000_000;
 

@@ -5,17 +5,16 @@
  * readers are slow, and take little at a time.
  */
 import { Watch, type WatchRequest, WatchResponse } from '../../../src/protocol/generated/etcdserverpb.ts';
-import { type Event, EventType } from '../../../src/protocol/generated/mvccpb.ts';
 import { fromLatin1 } from '../../../src/protocol/keys.ts';
 import type { Init } from '../../../src/protocol/wire.ts';
 import { Encoded, type Outlet, type Reply } from '../../../src/server/rpc/call.ts';
 import type { KeyRange } from '../../checkers/history.ts';
-import type { WatchEvent, WatcherHistory, WatchStep } from '../../checkers/watch-checker.ts';
+import type { WatcherHistory, WatchStep } from '../../checkers/watch-checker.ts';
+import { revisionOf, watchEvent } from '../../checkers/wire.ts';
 import type { Random } from '../world/random.ts';
 import { SimCall } from './call.ts';
 import type { MembersCluster } from './cluster.ts';
 import type { Machine } from './machine.ts';
-import { revisionOf, versionOf } from './wire.ts';
 
 /** What a slow reader takes at a time, and how long it thinks about that, in µs. */
 const SLOW_ROOM = 2;
@@ -195,7 +194,7 @@ class Watcher {
       this.#steps.push({ kind: 'created', revision });
       if (this.knows === 0) this.knows = revision;
     } else if (events.length > 0) {
-      this.#steps.push({ kind: 'events', revision, events: events.map(eventOf), fragment });
+      this.#steps.push({ kind: 'events', revision, events: events.map(watchEvent), fragment });
       this.#cluster.count('watch answers');
       if (!fragment) this.knows = Math.max(this.knows, Number(events.at(-1)?.kv?.modRevision ?? 0n));
     } else {
@@ -225,13 +224,4 @@ class Watcher {
 
 function decodedRequest(init: Init<WatchRequest>): WatchRequest {
   return Watch.watch.request.decode(new Uint8Array(Watch.watch.request.encode(init)));
-}
-
-function eventOf({ type, kv, prevKv }: Event): WatchEvent {
-  if (kv === undefined) throw new TypeError('an event without a key');
-  return {
-    type: type === EventType.DELETE ? 'delete' : 'put',
-    kv: versionOf(kv),
-    prevKv: prevKv && versionOf(prevKv),
-  };
 }
