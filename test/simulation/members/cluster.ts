@@ -3,6 +3,7 @@
  */
 import type { Members } from '../../../src/server/apply/state.ts';
 import type { InitialMember } from '../../../src/server/member/boot.ts';
+import { DataDirError } from '../../../src/server/member/data-dir.ts';
 import { MemberRemovedError } from '../../../src/server/member/errors.ts';
 import type { Member } from '../../../src/server/member/member.ts';
 import type { MemberOptions } from '../../../src/server/member/options.ts';
@@ -182,8 +183,12 @@ export class MembersCluster implements MachineWorld {
   }
 
   /** A member that ends by itself has a reason that is none of its own. */
-  #judge({ ordinal, id, disk, member }: Machine, error: unknown): void {
-    if (error instanceof MemberRemovedError) {
+  #judge(machine: Machine, error: unknown): void {
+    const { ordinal, id, disk, member } = machine;
+    if (error instanceof DataDirError && id !== undefined && this.oracle.removed.has(id)) {
+      // It was stopped between its removal and its own end: its data is refused from then on.
+      machine.retired = true;
+    } else if (error instanceof MemberRemovedError) {
       const known = id !== undefined && this.oracle.removed.has(id);
       this.verdict.expect(known, 'no crash', () => `member ${ordinal} takes itself for removed, and was not`);
     } else if (disk.flipped && error instanceof WalError && error.code === 'corrupt') {
