@@ -5,7 +5,6 @@
  *
  * @module
  */
-import { lstat, rm } from 'node:fs/promises';
 import { systemClock } from '../support/clock.ts';
 import { createMethods } from './api/methods.ts';
 import type { ServerMetrics } from './http/metrics.ts';
@@ -14,6 +13,7 @@ import type { PortTlsOptions } from './http/tls.ts';
 import { silentLog } from './log.ts';
 import type { ServingMember } from './member/serving.ts';
 import type { EtcdServerOptions, ServerAddress, ServerTls } from './options.ts';
+import { removeSocket } from './socket-file.ts';
 import { randomBelow } from './system.ts';
 
 const DEFAULT_HOST = '127.0.0.1';
@@ -145,12 +145,6 @@ function portTls(tls: ServerTls): PortTlsOptions {
     maxVersion: tls.maxVersion,
     ciphers: tls.cipherSuites?.join(':'),
   };
-}
-
-/** A socket that a killed server has left behind would be in the way; any other file is not ours. */
-async function removeSocket(path: string): Promise<void> {
-  const there = await lstat(path).catch(() => undefined);
-  if (there?.isSocket()) await rm(path, { force: true });
 }
 
 function urlOf(address: ServerAddress | undefined, endpoint: string): string {

@@ -39,15 +39,11 @@ export interface ServerAddress {
   readonly serve: 'all' | 'grpc' | 'http' | 'metrics';
 }
 
-/** Where to listen to other members. */
-export interface PeerAddress {
-  /** An IP address; empty: every address of the machine. */
-  readonly host: string;
-  /** 0: any that is free. */
-  readonly port: number;
+/** Where to listen to other members: an IP address (empty: every one of the machine) and a port (0: any), or a file. */
+export type PeerAddress = ({ readonly host: string; readonly port: number } | { readonly path: string }) & {
   /** Whether connections are over TLS. */
   readonly secure: boolean;
-}
+};
 
 /** Certificates of the connections between members, as paths of PEM files: they are read again when they change. */
 export interface PeerTls extends Omit<ServerTls, 'caFile' | 'clientCertAuth'> {

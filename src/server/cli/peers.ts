@@ -29,7 +29,7 @@ export function peersOf(values: Values, warn: Warn): { listenPeers: PeerAddress[
 }
 
 function addressOf(url: ServerUrl): PeerAddress {
-  if (isSocketFile(url)) throw new SettingsError(`--listen-peer-urls: sockets of Unix are not supported (${url.text})`);
+  if (isSocketFile(url)) return { path: url.host, secure: isSecure(url) };
   return { host: url.host === 'localhost' ? '127.0.0.1' : url.host, port: url.port, secure: isSecure(url) };
 }
 

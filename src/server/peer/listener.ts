@@ -12,11 +12,12 @@
  */
 import { once } from 'node:events';
 import http, { type IncomingMessage, type ServerResponse } from 'node:http';
-import net, { type AddressInfo, type Socket } from 'node:net';
+import net, { type AddressInfo, type ListenOptions, type Socket } from 'node:net';
 import type { Clock } from '../../support/clock.ts';
 import { type PortTlsOptions, TlsAcceptor } from '../http/tls.ts';
 import type { PeerHost } from '../member/peers.ts';
 import type { PeerAddress, PeerTls } from '../options.ts';
+import { removeSocket } from '../socket-file.ts';
 import { answerPeer } from './answers.ts';
 import type { PeerRoutes } from './routes.ts';
 
@@ -102,15 +103,16 @@ export class PeerListener {
         this.#http.emit('connection', socket),
       );
     }
-    for (const { host, port, secure } of listen) {
+    for (const address of listen) {
+      const { secure } = address;
       const server = net.createServer((socket) => this.#accept(socket, secure));
       this.#servers.push(server);
-      // An empty host means every address.
-      server.listen(host === '' ? { port } : { host, port });
+      if ('path' in address) await removeSocket(address.path);
+      server.listen(wayOf(address));
       await once(server, 'listening');
       // A fault in taking one connection must not end the others.
       server.on('error', () => {});
-      this.#urls.push(urlOf(server.address() as AddressInfo, secure));
+      this.#urls.push(urlOf(server.address() as AddressInfo | string, secure));
     }
   }
 
@@ -134,7 +136,16 @@ export class PeerListener {
   }
 }
 
-function urlOf({ address, family, port }: AddressInfo, secure: boolean): string {
+/** An empty host means every address. */
+function wayOf(address: PeerAddress): ListenOptions {
+  if ('path' in address) return { path: address.path };
+  const { host, port } = address;
+  return host === '' ? { port } : { host, port };
+}
+
+function urlOf(at: AddressInfo | string, secure: boolean): string {
+  if (typeof at === 'string') return `${secure ? 'unixs' : 'unix'}://${at}`;
+  const { address, family, port } = at;
   return `${secure ? 'https' : 'http'}://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
 }
 

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { unsupportedArchEnv } from '../../../scripts/etcd.ts';
 import type { MemberAddResult } from '../../../src/client/admin/cluster.ts';
 import { readCapabilities, requireFeature } from '../../../src/client/admin/server-capabilities.ts';
@@ -74,8 +74,13 @@ describeOnEtcd(
         expect(member).toMatchObject({ name: '', peerUrls: [peer], clientUrls: [], isLearner: true });
         expect(members).toContainEqual(member);
         expect(members.length).toBe(suite.size + 1);
-        const health = await etcd.maintenance.health();
-        const seen = health.members.find((entry) => entry.member.id === member.id);
+        // Who is asked for the members may hear of it a moment later.
+        const { health, seen } = await vi.waitFor(async () => {
+          const health = await etcd.maintenance.health();
+          const seen = health.members.find((entry) => entry.member.id === member.id);
+          expect(seen).toBeDefined();
+          return { health, seen };
+        });
         expect(seen).toMatchObject({
           healthy: false,
           endpoint: undefined,

@@ -255,7 +255,8 @@ describe('settings', () => {
     );
     await expect(settings('--peer-cert-file=c')).rejects.toThrow('KeyFile and CertFile must both be present');
     await expect(settings(...certificate, '--peer-client-cert-auth')).rejects.toThrow('--peer-trusted-ca-file');
-    await expect(settings('--listen-peer-urls=unix://localhost:1')).rejects.toThrow('not supported');
+    const file = await settings('--listen-peer-urls=unix://localhost:1');
+    expect(file.server.listenPeers).toEqual([{ path: 'localhost:1', secure: false }]);
     await expect(settings('--listen-peer-urls=http://name:1')).rejects.toThrow('expected IP in URL for binding');
   });
 

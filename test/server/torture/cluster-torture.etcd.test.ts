@@ -11,7 +11,7 @@ it.each<[string, EtcdVersion[], number]>([
 ])(`a cluster of %s keeps its promises (seed ${SEED})`, { timeout: 600_000 }, async (_name, versions, roundMs) => {
   const report = await tortureCluster({ versions, seed: SEED, roundMs });
   // It was worth the name: there were faults, and in spite of them most that was asked for was done.
-  expect(Object.values(report.faults).reduce((sum, count) => sum + count, 0)).toBeGreaterThan(roundMs / 10_000);
+  expect(Object.values(report.faults).reduce((sum, count) => sum + count, 0)).toBeGreaterThanOrEqual(roundMs / 10_000);
   expect(report.answered).toBeGreaterThan(roundMs / 100);
   expect(report.answered).toBeGreaterThan(report.unknown);
 });
