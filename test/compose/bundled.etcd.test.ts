@@ -1,29 +1,14 @@
 /** The profile `bundled` of docker-compose.yml, as processes: the client's suite, then members that restart, then etcd in their place. */
-import { afterAll, beforeAll, vi } from 'vitest';
-import type * as Fixtures from '../support/fixtures.ts';
-import { readCompose } from './compose-file.ts';
-import { ComposeProject } from './compose-up.ts';
+import { vi } from 'vitest';
 import { defineMoveToEtcd, defineRestarts } from './restarts.ts';
-
-const running = vi.hoisted(() => ({ project: undefined as ComposeProject | undefined }));
-
-function project(): ComposeProject {
-  if (running.project === undefined) throw new Error('the project is started in beforeAll');
-  return running.project;
-}
+import { project, runProfile } from './suite.ts';
 
 vi.mock('../support/fixtures.ts', async (importOriginal) => {
-  const fixtures = await importOriginal<typeof Fixtures>();
-  const { onCompose } = await import('./conformance.ts');
-  return { ...fixtures, describeOnEtcd: onCompose(project, fixtures.uniquePrefix) };
+  const { fixturesOnProject } = await import('./suite.ts');
+  return fixturesOnProject(importOriginal);
 });
 
-beforeAll(async () => {
-  running.project = await ComposeProject.up(await readCompose(), ['bundled']);
-});
-afterAll(async () => {
-  await running.project?.[Symbol.asyncDispose]();
-});
+runProfile('bundled');
 
 await import('../conformance/range.etcd.test.ts');
 await import('../conformance/txn.etcd.test.ts');

@@ -5,31 +5,16 @@
  * is compacted or to come, etcd 3.4 and 3.5 answer with an error, yet apply the writes on the members that were not
  * asked, which skip its reads. range.etcd.test.ts and txn.etcd.test.ts send such ones.
  */
-import { afterAll, beforeAll, vi } from 'vitest';
-import type * as Fixtures from '../support/fixtures.ts';
-import { readCompose } from './compose-file.ts';
-import { ComposeProject } from './compose-up.ts';
+import { vi } from 'vitest';
 import { defineRestarts } from './restarts.ts';
-
-const running = vi.hoisted(() => ({ project: undefined as ComposeProject | undefined }));
-
-function project(): ComposeProject {
-  if (running.project === undefined) throw new Error('the project is started in beforeAll');
-  return running.project;
-}
+import { project, runProfile } from './suite.ts';
 
 vi.mock('../support/fixtures.ts', async (importOriginal) => {
-  const fixtures = await importOriginal<typeof Fixtures>();
-  const { onCompose } = await import('./conformance.ts');
-  return { ...fixtures, describeOnEtcd: onCompose(project, fixtures.uniquePrefix) };
+  const { fixturesOnProject } = await import('./suite.ts');
+  return fixturesOnProject(importOriginal);
 });
 
-beforeAll(async () => {
-  running.project = await ComposeProject.up(await readCompose(), ['etcd']);
-});
-afterAll(async () => {
-  await running.project?.[Symbol.asyncDispose]();
-});
+runProfile('etcd');
 
 await import('../conformance/write.etcd.test.ts');
 defineRestarts(project);
