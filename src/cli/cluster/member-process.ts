@@ -37,6 +37,8 @@ export class MemberProcess {
   #child: ChildProcess | undefined;
   #ended = deferred<void>();
   #state: ProcessState = 'stopped';
+  /** What was asked of it, while it has not ended. */
+  #leaving: 'stopped' | 'killed' | undefined;
   /** How it ended, if it did by itself: `code 1`, `SIGSEGV`. */
   ending = '';
   /** Hears of each change. */
@@ -77,10 +79,9 @@ export class MemberProcess {
     const ended = (ending: string): void => {
       if (this.#child !== child) return;
       this.#child = undefined;
-      if (this.#state === 'running' || this.#state === 'paused') {
-        this.ending = ending;
-        this.#set('ended');
-      }
+      if (!this.#leaving) this.ending = ending;
+      this.#set(this.#leaving ?? 'ended');
+      this.#leaving = undefined;
       this.#ended.resolve();
     };
     child.once('error', (error: NodeJS.ErrnoException) => ended(error.code ?? 'error'));
@@ -90,9 +91,12 @@ export class MemberProcess {
   /** Ends it in good order, or, when that takes too long, at once. */
   async stop(): Promise<void> {
     if (!this.#child) return;
-    this.#signal('SIGCONT');
-    this.#set('stopped');
-    this.#signal('SIGTERM');
+    // To a server a second signal means "at once".
+    if (!this.#leaving) {
+      this.#leaving = 'stopped';
+      this.#signal('SIGCONT');
+      this.#signal('SIGTERM');
+    }
     const late = systemClock.after(STOP_MS, () => this.#signal('SIGKILL'));
     await this.#ended.promise;
     late.cancel();
@@ -101,7 +105,7 @@ export class MemberProcess {
   /** Ends it at once. */
   async kill(): Promise<void> {
     if (!this.#child) return;
-    this.#set('killed');
+    this.#leaving = 'killed';
     this.#signal('SIGKILL');
     await this.#ended.promise;
   }

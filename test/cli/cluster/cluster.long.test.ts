@@ -160,7 +160,8 @@ describe('etcdkit cluster', () => {
     expect((await etcd.get('a'))?.value).toBe('1');
     shell.press('p1');
     await shell.printed(/m1 \S+ paused/);
-    // Who is paused is ended all the same.
+    // Who is paused is ended all the same, and told so once: to a server a second signal means "at once".
+    shell.press('1');
     shell.child.kill('SIGTERM');
     expect(await shell.ended).toEqual([143, null]);
     // And in good order, as in the first life of the cluster.
