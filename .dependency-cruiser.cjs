@@ -1,8 +1,9 @@
 /**
  * Who may import whom.
  *
- *   protocol, support  <-  telemetry  <-  client  <-  recipes (through src/index.ts alone)
+ *   protocol, support  <-  telemetry  <-  client  <-  recipes (through src/index.ts, and telemetry/recipes.ts)
  *   protocol, support, telemetry      <-  server
+ *   client (through src/index.ts), recipes  <-  grpc, undici
  *
  * Folders that do not exist yet have their rules already. Imports of types count too.
  */
@@ -35,9 +36,22 @@ module.exports = {
     ),
     only(
       'recipes-only-public',
-      'Recipes reach etcd through the public interface: whatever they need, users may need.',
+      'Recipes reach etcd through the public interface: whatever they need, users may need. Their spans are no part of ' +
+        'that: a program has OpenTelemetry for its own, so those come from a file made for the recipes alone.',
       '^recipes/',
-      '^(src/index\\.ts$|recipes/)',
+      '^(src/(index|telemetry/recipes)\\.ts$|recipes/)',
+    ),
+    only(
+      'grpc-stands-on-the-recipes',
+      "src/grpc imports the public client and recipes; its grpc-js is the user's, of which it knows the types alone.",
+      '^src/grpc/',
+      '^(src/index\\.ts$|src/grpc/|recipes/)',
+    ),
+    only(
+      'undici-stands-on-the-recipes',
+      'src/undici imports the public client and recipes.',
+      '^src/undici/',
+      '^(src/index\\.ts$|src/undici/|recipes/)',
     ),
     only(
       'server-imports-down',
@@ -102,6 +116,27 @@ module.exports = {
           '^src/(client/transport/grpc[^/]*\\.ts|protocol/package-definition\\.ts|server/(?!(raft|mvcc|lease|auth)/)|testing/|grpc/)',
       },
       to: { path: 'node_modules/@grpc/grpc-js/' },
+    },
+    {
+      name: 'grpc-js-is-the-users',
+      comment: 'What is registered has to go into the copy of grpc-js that the program passes in. Types cost nothing.',
+      severity: 'error',
+      from: { path: '^src/grpc/' },
+      to: { path: 'node_modules/@grpc/grpc-js/', dependencyTypesNot: ['type-only'] },
+    },
+    {
+      name: 'undici-behind-its-own-entry',
+      comment: 'undici is an optional peer: only those who import etcdkit/undici need it.',
+      severity: 'error',
+      from: { path: '^(src|recipes)/', pathNot: '^src/undici/' },
+      to: { path: 'node_modules/undici/' },
+    },
+    {
+      name: 'integrations-are-entries',
+      comment: 'Nothing of ours imports them.',
+      severity: 'error',
+      from: { path: '^(src|recipes)/', pathNot: '^src/(grpc|undici)/' },
+      to: { path: '^src/(grpc|undici)/' },
     },
     {
       name: 'reflection-behind-its-own-entry',

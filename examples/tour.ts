@@ -1,150 +1,133 @@
 /**
- * A guided tour of the client on a real etcd: `npm start`.
+ * The main job of the package, in a few seconds: `npm start`.
  *
- *   npm start                                  on a member of its own, which it starts and stops
- *   npm start -- --endpoints 10.0.0.1:2379     on a cluster that runs already
+ *   npm start                                  on a cluster of its own: three members in this process
+ *   npm start -- --endpoints 10.0.0.1:2379     on a cluster that runs already, a real etcd for instance
  *
- * It writes under a prefix of its own and deletes that at the end.
+ * Three instances of a service register themselves and are discovered, elect a leader, and share a lock. Then the leader's
+ * instance dies while it holds the lock, and on its own cluster the leading member with it. It writes under a prefix of its
+ * own and deletes that at the end.
  *
  * @module
  */
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { Etcd, EtcdError, json, type Keyspace } from 'etcdkit';
-import { Cable } from './support/cable.ts';
-import { startEtcd } from './support/etcd.ts';
+import { Etcd } from 'etcdkit';
+import { ElectionView, ServiceRegistry } from 'etcdkit/recipes';
+import { TestCluster } from 'etcdkit/testing';
+import { Instance, type Place, TTL_SECONDS } from './tour/instance.ts';
+import { chapter, note, say } from './tour/screen.ts';
 
 const { values: flags } = parseArgs({ options: { endpoints: { type: 'string' } } });
 
-function chapter(title: string): void {
-  console.log(`\n── ${title} ${'─'.repeat(Math.max(2, 76 - title.length))}`);
-}
+/** Tells who leads, as long as it is wanted, and lets wait for another than somebody. */
+class Leaders {
+  readonly #view: ElectionView;
+  readonly #stop = new AbortController();
+  readonly #telling: Promise<void>;
 
-function say(text: string): void {
-  console.log(`   ${text}`);
-}
-
-async function putAndGet(etcd: Keyspace): Promise<void> {
-  chapter('Put and get');
-  const { revision } = await etcd.put('greeting', 'hello');
-  say(`put greeting = hello, at revision ${revision} of the store`);
-  const greeting = await etcd.get('greeting');
-  say(`get greeting: ${greeting?.value} (version ${greeting?.version} of the key)`);
-}
-
-async function transaction(etcd: Keyspace): Promise<void> {
-  chapter('A transaction: take a name, unless it is taken');
-  const claim = (owner: string) =>
-    etcd.txn({
-      if: [etcd.key('name').missing],
-      then: [etcd.op.put('name', owner)],
-      else: [etcd.op.get('name')],
-    });
-  for (const owner of ['ada', 'grace']) {
-    const done = await claim(owner);
-    say(done.succeeded ? `${owner} takes it` : `${owner} does not: it is ${done.results[0]?.value}'s`);
+  constructor(etcd: Etcd, name: string) {
+    this.#view = new ElectionView(etcd, name);
+    this.#telling = this.#tell();
   }
-}
 
-async function scan(etcd: Keyspace): Promise<void> {
-  chapter('Typed values, and a scan of many keys at one revision');
-  const users = etcd.keyspace('users/', json<{ name: string; visits: number }>());
-  const numbers = Array.from({ length: 1_000 }, (_, index) => index);
-  await Promise.all(numbers.map((n) => users.put(String(n).padStart(4, '0'), { name: `user ${n}`, visits: n % 7 })));
-  let visits = 0;
-  let keys = 0;
-  for await (const user of users.scan({ all: true })) {
-    keys += 1;
-    visits += user.value.visits;
-    // Written while the scan runs: it reads the store as it was when it began.
-    if (keys === 1) await users.put('9999', { name: 'late', visits: 1_000_000 });
-  }
-  say(`1,000 users written; a scan finds ${keys} of them with ${visits} visits`);
-  say('and does not see the one that was added while it ran');
-}
-
-async function watchThroughCut(direct: Etcd, prefix: string, cable: Cable): Promise<void> {
-  chapter('A watch that survives its connection');
-  await using far = new Etcd({ endpoints: cable.endpoint });
-  await using watcher = far.keyspace(prefix).watch({ prefix: 'news/' });
-  await watcher.ready;
-  const writer = direct.keyspace(prefix);
-  await writer.put('news/1', 'before the cut');
-  const seen: string[] = [];
-  for await (const event of watcher) {
-    if (event.type !== 'put') continue;
-    seen.push(event.kv.value);
-    say(`event at revision ${event.revision}: ${event.kv.value}`);
-    if (seen.length === 1) {
-      cable.pull();
-      say('(the cable is pulled; meanwhile somebody else goes on writing)');
-      for (const text of ['while it was cut', 'still cut']) await writer.put('news/1', text);
-      await sleep(500);
-      cable.plugIn();
-      say('(the cable is back)');
+  async #tell(): Promise<void> {
+    try {
+      for await (const state of this.#view.observe({ signal: this.#stop.signal })) {
+        if (state.kind === 'leader') say(`leader    ${state.value}, in term ${state.term}`);
+      }
+    } catch (error) {
+      if (!this.#stop.signal.aborted) throw error;
     }
-    if (seen.length === 3) await writer.put('news/1', 'after the cut');
-    if (seen.length === 4) break;
   }
-  say('each change once, in order, and none lost');
+
+  async other(than?: string): Promise<string> {
+    for await (const state of this.#view.observe()) {
+      if (state.kind === 'leader' && state.value !== than) return state.value;
+    }
+    throw new Error('nobody looks on any more');
+  }
+
+  async end(): Promise<void> {
+    this.#stop.abort();
+    await this.#telling;
+  }
 }
 
-async function lease(etcd: Etcd, prefix: string): Promise<void> {
-  chapter('A lease: a key that lives as long as its owner');
-  const space = etcd.keyspace(prefix);
-  const lease = await etcd.lease({ ttlSeconds: 2 });
-  await space.put('services/orders', '10.0.0.7:8080', { lease });
-  say(`granted for ${lease.ttlSeconds} s, and kept alive in the background`);
-  await sleep(lease.ttlSeconds * 1_500);
-  const still = await space.get('services/orders');
-  say(
-    `${lease.ttlSeconds * 1.5} s later the key is still there: ${still?.value}; ${(lease.remainingMs() / 1000).toFixed(1)} s certain`,
-  );
-  await lease.revoke();
-  say(`revoked: the key is ${(await space.get('services/orders')) === undefined ? 'gone' : 'still there'}`);
-}
+async function tour(etcd: Etcd, place: Place, cluster: TestCluster | undefined): Promise<void> {
+  const { prefix } = place;
+  chapter('Three instances of a service register themselves, and elect a leader');
+  await using orders = await new ServiceRegistry(etcd, { prefix: `${prefix}services/` }).discover('orders');
+  const registry = (async () => {
+    for await (const { type, instance } of orders.changes()) {
+      say(
+        `registry  ${instance.id} at ${instance.address}:${instance.port} is ${type === 'removed' ? 'gone' : instance.status}`,
+      );
+    }
+  })();
+  const ids = ['orders-a', 'orders-b', 'orders-c'];
+  const leaders = new Leaders(etcd, `${prefix}leader`);
+  const instances = await Promise.all(ids.map((id, index) => Instance.start(id, 8081 + index, place)));
+  const first = await leaders.other();
 
-async function failure(): Promise<void> {
-  chapter('What a failure looks like');
-  await using nobody = new Etcd({ endpoints: '127.0.0.1:1', timeoutMs: 300 });
-  try {
-    await nobody.put('greeting', 'hello');
-  } catch (error) {
-    if (!(error instanceof EtcdError)) throw error;
-    say(`a put to an address where nobody listens: code ${error.code}, applied: ${error.applied}`);
-    say('"no" means it is certain that nothing was written; "maybe" would mean that nobody can know');
+  chapter('All three add to one number: read, think, write, under one lock');
+  await sleep(1_000);
+  const before = instances.map(({ id, entries }) => `${id}: ${entries}`).join(', ');
+  say(`lock      ${before}`);
+
+  chapter(`The leader's instance dies${cluster ? ", and the cluster's leading member with it" : ''}`);
+  const leader = instances.find(({ id }) => id === first) as Instance;
+  const rest = instances.filter((instance) => instance !== leader);
+  note(`nobody is told: what it held hangs on leases of ${TTL_SECONDS} s, which nobody renews now`);
+  await leader.die();
+  if (cluster) {
+    const member = await cluster.waitForLeader();
+    await member.kill();
+    say(`cluster   ${member.name}, which led it, is killed`);
+    say(`cluster   ${(await cluster.waitForLeader()).name} leads it now`);
   }
+  const had = rest.reduce((sum, { entries }) => sum + entries, 0);
+  await leaders.other(first);
+  while (rest.reduce((sum, { entries }) => sum + entries, 0) === had) await sleep(20);
+  say('lock      free again: the others go on');
+  while (orders.registered.some(({ id }) => id === first)) await sleep(20);
+
+  chapter('The others end in good order, and nothing was lost');
+  for (const instance of rest) await instance.end();
+  await leaders.end();
+  const ledger = Number((await etcd.get(`${prefix}ledger`))?.value);
+  const told = instances.reduce((sum, { entries }) => sum + entries, 0);
+  say(`the number is ${ledger}, and the three have added ${told}`);
+  while (orders.registered.length > 0) await sleep(20);
+  await orders.close();
+  await registry;
+  if (ledger !== told) throw new Error('two held the lock at the same time');
 }
 
 async function main(): Promise<void> {
-  await using own = flags.endpoints === undefined ? await startEtcd() : undefined;
-  const endpoints = own ? [own.endpoint] : (flags.endpoints ?? '').split(',');
-  const [first = ''] = endpoints;
+  await using cluster = flags.endpoints === undefined ? await TestCluster.start() : undefined;
+  const endpoints = cluster?.endpoints ?? (flags.endpoints ?? '').split(',');
   await using etcd = new Etcd({ endpoints });
   await etcd.connect();
   const [{ version } = { version: undefined }] = etcd.endpoints;
-  console.log(`etcd ${version ?? ''} at ${endpoints.join(', ')}${own ? ', started for this tour' : ''}`);
+  console.log(
+    cluster ? 'A cluster of three members, in this process' : `etcd ${version ?? ''} at ${endpoints.join(', ')}`,
+  );
 
-  const prefix = `etcdkit-tour-${randomBytes(4).toString('hex')}/`;
-  const space = etcd.keyspace(prefix);
-  await using cable = await Cable.to(first.replace(/^http:\/\//, ''));
+  const prefix = `etcdkit-tour-${randomBytes(4).toString('hex')}-`;
   try {
-    await putAndGet(space);
-    await transaction(space);
-    await scan(space);
-    await watchThroughCut(etcd, prefix, cable);
-    await lease(etcd, prefix);
-    await failure();
+    await tour(etcd, { endpoints, prefix }, cluster);
   } finally {
-    await space.delete({ all: true });
+    await etcd.delete({ prefix });
   }
 
   chapter('What next');
-  say('npm start -- --endpoints host:port   the same on your own cluster');
-  say('examples/tour.ts                     what you have just seen');
-  say('npm run docs                         the API reference, in docs/api');
-  say('npm test                             all tests, on real etcd 3.4 and 3.5');
+  note('npm start -- --endpoints host:port   the same on your own etcd');
+  note('examples/                            each recipe as a small program');
+  note('docs/getting-started.md              the guides');
+  note('npx etcdkit cluster                  a cluster to play with, from any shell');
+  note('npm test                             all tests, on real etcd 3.4 and 3.5 too');
 }
 
 try {

@@ -32,7 +32,9 @@ import {
   type Revision,
   type Target,
   type TxnResult,
+  type Watcher,
 } from '../src/index.ts';
+import { whileWaiting } from '../src/telemetry/recipes.ts';
 import { LostError } from './errors.ts';
 import { ownerText, participantKey } from './names.ts';
 import { patiently } from './patience.ts';
@@ -360,18 +362,20 @@ export async function untilChanged(
   signal: AbortSignal,
 ): Promise<void> {
   if (signal.aborted) throw new AbortError('the wait is over', { cause: signal.reason });
-  const watchers = awaited.map(({ target, only }) => session.etcd.watch(target, { from, only, signal }));
+  await whileWaiting(async () => {
+    const watchers = awaited.map(({ target, only }) => session.etcd.watch(target, { from, only, signal }));
+    try {
+      await Promise.race(watchers.map(anyChange));
+    } finally {
+      for (const watcher of watchers) watcher.close();
+    }
+  });
+}
+
+async function anyChange(watcher: Watcher): Promise<void> {
   try {
-    await Promise.race(
-      watchers.map(async (watcher) => {
-        try {
-          for await (const _change of watcher) return;
-        } catch (error) {
-          if (!(error instanceof CompactedError)) throw error;
-        }
-      }),
-    );
-  } finally {
-    for (const watcher of watchers) watcher.close();
+    for await (const _change of watcher) return;
+  } catch (error) {
+    if (!(error instanceof CompactedError)) throw error;
   }
 }

@@ -14,7 +14,9 @@ export type RecipeErrorCode =
   | 'wait-timeout'
   | 'released'
   | 'unknown-outcome'
-  | 'conflict';
+  | 'conflict'
+  | 'invalid-config'
+  | 'no-instance';
 
 /** A failure of a recipe; failures of calls stay EtcdErrors. */
 export class RecipeError extends Error {
@@ -68,8 +70,8 @@ const REASONS: Record<LossReason, string> = {
 /** The wait took longer than it was allowed to. Nothing of it is left in the store. */
 export class WaitTimeoutError extends RecipeError {
   override readonly name = 'WaitTimeoutError';
-  constructor(what: string, timeoutMs: number) {
-    super('wait-timeout', `${what} did not come within ${timeoutMs} ms`);
+  constructor(what: string, timeoutMs: number, options?: ErrorOptions) {
+    super('wait-timeout', `${what} did not come within ${timeoutMs} ms`, options);
   }
 }
 

@@ -18,6 +18,7 @@ import {
   type TxnResult,
   type TxnSpec,
 } from '../src/index.ts';
+import { whileHeld } from '../src/telemetry/recipes.ts';
 import type { Contender } from './contender.ts';
 import { LostError } from './errors.ts';
 import { Holding, type HoldingOptions } from './holding.ts';
@@ -131,7 +132,7 @@ export class Held implements AsyncDisposable {
    * {@link Held.signal}.
    */
   during<T>(work: () => Promise<T>): Promise<T> {
-    return this.#holding.during(work());
+    return this.#holding.during(whileHeld(this, work));
   }
 
   /**

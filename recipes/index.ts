@@ -10,6 +10,7 @@
 
 export { acquireAll, type HeldLocks } from './acquire-all.ts';
 export { Barrier, type BarrierHolder, type OpenBarrierOptions } from './barrier.ts';
+export * from './config/index.ts';
 export { Counter, type CounterOptions, type CounterSwap } from './counter.ts';
 export {
   Cron,
@@ -108,6 +109,7 @@ export {
   type SemaphoreOptions,
   type TryPermitsResult,
 } from './semaphore.ts';
+export * from './services/index.ts';
 export { Session, type SessionOptions, type SessionUser } from './session.ts';
 export {
   type Isolation,

@@ -23,6 +23,7 @@ import {
   type Timer,
   type WatchEvent,
 } from '../src/index.ts';
+import { whileWaiting } from '../src/telemetry/recipes.ts';
 import { Contender } from './contender.ts';
 import { UnknownOutcomeError } from './errors.ts';
 import { isParticipant } from './names.ts';
@@ -111,7 +112,17 @@ export function failure(wait: Wait, what: string, error: unknown): unknown {
  *
  * @throws what ended the watch otherwise.
  */
-export async function untilAwaited<V>(
+export function untilAwaited<V>(
+  session: Session,
+  items: Keyspace<V, never>,
+  awaited: Awaited,
+  place: Contender,
+  signal: AbortSignal,
+): Promise<WatchEvent<V> | undefined> {
+  return whileWaiting(() => firstAwaited(session, items, awaited, place, signal));
+}
+
+async function firstAwaited<V>(
   session: Session,
   items: Keyspace<V, never>,
   { target, from, dueInMs }: Awaited,

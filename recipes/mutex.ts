@@ -36,6 +36,7 @@ import {
   type RangeResult,
   type Revision,
 } from '../src/index.ts';
+import { type Asking, acquiring } from '../src/telemetry/recipes.ts';
 import { Contender } from './contender.ts';
 import { Held, type HoldingOptions, runHeld } from './held.ts';
 import { isParticipant, type Owner, ownerText, parseOwner, recipePrefix } from './names.ts';
@@ -139,7 +140,7 @@ export class Mutex {
     if (again !== undefined) return again;
     using wait = waiting(this.#session, options);
     const look = (): Op<RangeResult<string>> => this.#session.etcd.op.range({ prefix: this.#prefix }, NEWEST_TWO);
-    const lock = await this.#settle(wait, options, async (keep) => {
+    const lock = await this.#settle(wait, options, 'acquire', async (keep, asking) => {
       const entry = await Contender.enter(this.#session, {
         prefix: this.#prefix,
         value: this.#value(options),
@@ -148,6 +149,7 @@ export class Mutex {
       });
       if (!entry.entered) throw new TypeError(NO_CONDITION);
       keep(entry.contender);
+      if (entry.seen !== undefined) asking.position(entry.seen.count - 1);
       const turn = { prefix: this.#prefix, blocks: this.#isContender };
       await untilTurn(entry.contender, turn, entry.seen, wait.signal);
       return entry.contender;
@@ -166,7 +168,7 @@ export class Mutex {
     if (again !== undefined) return { acquired: true, lock: again };
     using wait = waiting(this.#session, options);
     let holder: KeyValue<string> | undefined;
-    const lock = await this.#settle(wait, options, async (keep) => {
+    const lock = await this.#settle(wait, options, 'tryAcquire', async (keep) => {
       const entry = await tryEnter(this.#session, {
         prefix: this.#prefix,
         queue: this.#prefix,
@@ -225,17 +227,18 @@ export class Mutex {
   }
 
   /** Gets a place by `take`, and makes the lock out of it; whatever fails, the place that was kept goes. */
-  async #settle(
-    wait: Wait,
-    options: AcquireOptions,
-    take: (keep: (contender: Contender) => void) => Promise<Contender | undefined>,
-  ): Promise<Held | undefined> {
+  #settle(wait: Wait, options: AcquireOptions, verb: string, take: Take): Promise<Held | undefined> {
+    const which = { recipe: 'Mutex', name: this.name, verb };
+    return acquiring(this.#session.etcd, which, (asking) => this.#ask(wait, options, asking, take));
+  }
+
+  async #ask(wait: Wait, options: AcquireOptions, asking: Asking, take: Take): Promise<Held | undefined> {
     let kept: Contender | undefined;
     let lease: LiveLease | undefined;
     try {
       const contender = await take((place) => {
         kept = place;
-      });
+      }, asking);
       if (contender === undefined) return undefined;
       lease = await this.#outliveSession(contender, wait.signal);
       return this.#held(contender, { lease }, options);
@@ -290,6 +293,9 @@ export class Mutex {
 
   readonly #isContender = (kv: KeyValue<string>): boolean => isParticipant(kv, this.#prefix);
 }
+
+/** Gets a place and waits for its turn; `keep` notes whose key is to go if that fails. */
+type Take = (keep: (contender: Contender) => void, asking: Asking) => Promise<Contender | undefined>;
 
 const NO_CONDITION = 'a mutex has no condition of entry';
 

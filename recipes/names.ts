@@ -15,7 +15,18 @@ import { formatId, InvalidArgumentError, type KeyValue, type LeaseId } from '../
 /** The prefix of a recipe's keys. @throws InvalidArgumentError for an empty name. */
 export function recipePrefix(name: string): string {
   if (typeof name !== 'string' || name === '') throw new InvalidArgumentError('the name is empty');
-  return `${name.replaceAll('%', '%25').replaceAll('/', '%2F')}/`;
+  return `${escapeName(name)}/`;
+}
+
+/** A name as one part of a key: without a slash. */
+export function escapeName(name: string): string {
+  return name.replaceAll('%', '%25').replaceAll('/', '%2F');
+}
+
+/** The name that {@link escapeName} made this of; undefined when it did not make it. */
+export function unescapeName(escaped: string): string | undefined {
+  if (escaped.includes('/') || /%(?!25|2F)/.test(escaped)) return undefined;
+  return escaped.replaceAll('%2F', '/').replaceAll('%25', '%');
 }
 
 /**

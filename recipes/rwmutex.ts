@@ -29,6 +29,7 @@
  */
 
 import type { CallOptions, KeyValue, Revision } from '../src/index.ts';
+import { type Asking, acquiring, type RecipeName } from '../src/telemetry/recipes.ts';
 import { Contender } from './contender.ts';
 import { LostError } from './errors.ts';
 import { Held, runHeld } from './held.ts';
@@ -157,7 +158,12 @@ export class RWMutex {
     return kvs.filter(this.#isContender).map((kv) => this.#toContender(kv));
   }
 
-  async #acquire<Lock>(mode: RWMode, Handle: HandleOf<Lock>, options: WaitOptions): Promise<Lock> {
+  #acquire<Lock extends Held>(mode: RWMode, Handle: HandleOf<Lock>, options: WaitOptions): Promise<Lock> {
+    const which = this.#traced(mode, 'acquire');
+    return acquiring(this.#session.etcd, which, (asking) => this.#ask(mode, Handle, options, asking));
+  }
+
+  async #ask<Lock>(mode: RWMode, Handle: HandleOf<Lock>, options: WaitOptions, asking: Asking): Promise<Lock> {
     using wait = waiting(this.#session, options);
     const what = this.#title(mode);
     const { prefix, queue, blocks } = this.#rule(mode);
@@ -170,6 +176,8 @@ export class RWMutex {
       });
       if (!entry.entered) throw new TypeError('a lock has no condition of entry');
       contender = entry.contender;
+      // The queue of a reader holds writers alone; that of a writer its own key too.
+      if (entry.seen !== undefined) asking.position(entry.seen.count - (mode === 'read' ? 0 : 1));
       // A reader is let in by a downgrade too, which is a put.
       const on = mode === 'read' ? 'any' : 'delete';
       await untilTurn(contender, { prefix: queue, blocks, on }, entry.seen, wait.signal);
@@ -180,19 +188,36 @@ export class RWMutex {
     }
   }
 
-  async #tryAcquire<Lock>(mode: RWMode, Handle: HandleOf<Lock>, options: WaitOptions): Promise<TryResult<Lock>> {
-    using wait = waiting(this.#session, options);
-    const what = this.#title(mode);
-    let contender: Contender | undefined;
-    try {
-      const entry = await tryEnter(this.#session, { ...this.#rule(mode), signal: wait.signal });
-      if (!entry.entered) return { acquired: false, holder: this.#toContender(entry.holder) };
-      contender = entry.contender;
-      return { acquired: true, lock: new Handle(what, contender) };
-    } catch (error) {
-      if (contender !== undefined) await wait.patiently(contender.leave());
-      throw wait.reason(what, error);
-    }
+  async #tryAcquire<Lock extends Held>(
+    mode: RWMode,
+    Handle: HandleOf<Lock>,
+    options: WaitOptions,
+  ): Promise<TryResult<Lock>> {
+    let holder: KeyValue<string> | undefined;
+    const lock = await acquiring(this.#session.etcd, this.#traced(mode, 'tryAcquire'), async () => {
+      using wait = waiting(this.#session, options);
+      const what = this.#title(mode);
+      let contender: Contender | undefined;
+      try {
+        const entry = await tryEnter(this.#session, { ...this.#rule(mode), signal: wait.signal });
+        if (!entry.entered) {
+          holder = entry.holder;
+          return undefined;
+        }
+        contender = entry.contender;
+        return new Handle(what, contender);
+      } catch (error) {
+        if (contender !== undefined) await wait.patiently(contender.leave());
+        throw wait.reason(what, error);
+      }
+    });
+    if (lock !== undefined) return { acquired: true, lock };
+    if (holder === undefined) throw new TypeError('neither entered nor refused');
+    return { acquired: false, holder: this.#toContender(holder) };
+  }
+
+  #traced(mode: RWMode, verb: string): RecipeName {
+    return { recipe: 'RWMutex', name: this.name, verb, attributes: { 'etcd.rwmutex.mode': mode } };
   }
 
   /** Where the own key goes, and whose keys are in the way. */

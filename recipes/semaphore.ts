@@ -41,6 +41,7 @@ import {
   type RangeResult,
   type Revision,
 } from '../src/index.ts';
+import { type Asking, acquiring, whileWaiting } from '../src/telemetry/recipes.ts';
 import { Contender, untilChanged } from './contender.ts';
 import { LostError } from './errors.ts';
 import { Held, runHeld } from './held.ts';
@@ -134,12 +135,21 @@ export class Semaphore {
    */
   async acquire(options: SemaphoreAcquireOptions = {}): Promise<HeldPermits> {
     const permits = positive('permits', options.permits ?? 1);
+    const which = { recipe: 'Semaphore', name: this.name };
+    return acquiring(this.#session.etcd, which, (asking) => this.#ask(permits, options, asking));
+  }
+
+  async #ask(permits: number, options: SemaphoreAcquireOptions, asking: Asking): Promise<HeldPermits> {
     using wait = waiting(this.#session, options);
     let contender: Contender | undefined;
     try {
       const entry = await Contender.enter(this.#session, { ...this.#entering(permits), signal: wait.signal });
       if (!entry.entered) throw new TypeError('a semaphore has no condition of entry');
       contender = entry.contender;
+      const { token } = contender;
+      if (entry.seen !== undefined) {
+        asking.position(this.#read(entry.seen).places.filter((place) => place.token < token).length);
+      }
       await this.#untilServed(contender, permits, entry.seen, wait.signal);
       return this.#held(contender, permits);
     } catch (error) {
@@ -155,6 +165,19 @@ export class Semaphore {
    */
   async tryAcquire(options: SemaphoreAcquireOptions = {}): Promise<TryPermitsResult> {
     const permits = positive('permits', options.permits ?? 1);
+    let free = 0;
+    const which = { recipe: 'Semaphore', name: this.name, verb: 'tryAcquire' };
+    const held = await acquiring(this.#session.etcd, which, async () => {
+      const tried = await this.#try(permits, options);
+      if (typeof tried !== 'number') return tried;
+      free = tried;
+      return undefined;
+    });
+    return held === undefined ? { acquired: false, available: free } : { acquired: true, held };
+  }
+
+  /** The permits, or how many there would have been. */
+  async #try(permits: number, options: SemaphoreAcquireOptions): Promise<HeldPermits | number> {
     using wait = waiting(this.#session, options);
     const { etcd } = this.#session;
     let contender: Contender | undefined;
@@ -164,7 +187,7 @@ export class Semaphore {
         const queue = this.#read(seen);
         this.#assertPossible(permits, queue);
         const free = available(queue);
-        if (free < permits) return { acquired: false, available: Math.max(0, free) };
+        if (free < permits) return Math.max(0, free);
         // Enough, unless somebody came or changed the limit since; whoever left meanwhile does no harm.
         const unchanged = etcd
           .keys({ prefix: this.#keys.prefix })
@@ -176,7 +199,7 @@ export class Semaphore {
         });
         if (entry.entered) {
           contender = entry.contender;
-          return { acquired: true, held: this.#held(contender, permits) };
+          return this.#held(contender, permits);
         }
         seen = entry.seen;
       }
@@ -254,7 +277,10 @@ export class Semaphore {
       const own = placeOf(queue, token);
       const from = (queue.revision + 1n) as Revision;
       const ahead = waiterAhead(own, queue);
-      if (fits(own, queue) || (ahead === undefined && (await this.#untilEnoughLeft(own, queue, signal)))) {
+      if (
+        fits(own, queue) ||
+        (ahead === undefined && (await whileWaiting(() => this.#untilEnoughLeft(own, queue, signal))))
+      ) {
         const looked = await this.#take(contender, permits, queue, signal);
         if (looked === undefined) return;
         queue = this.#read(looked);

@@ -22,7 +22,7 @@ const consensus: readonly Step[] = [
     command: ['tsx', 'scripts/simulate.ts', '--members', '--seeds', '500', '--seed', '1'],
   },
   { name: 'mutants of members, a sample', command: ['tsx', 'scripts/member-mutants.ts', '--every', '9'] },
-  { name: 'mutants, a sample', command: ['tsx', 'scripts/mutants.ts', '--every', '29'] },
+  { name: 'mutants, a sample', command: ['tsx', 'scripts/mutants.ts', '--every', '43'] },
   { name: 'seeds on two versions of Node.js', command: ['tsx', 'scripts/digests.ts'] },
   { name: 'traces of etcd', command: ['tsx', 'scripts/traces.ts', 'test/server/raft/testdata'] },
 ];

@@ -9,12 +9,16 @@
  * `npm run torture -- --images [--keys N]`: a member that was away while so many keys were written, by default 1,000,000,
  * and a new one, get an image of all; says how much memory that takes.
  *
+ * `npm run torture -- --recipes [--minutes N] [--seed S]`: the client and the recipes on three members that are hurt in
+ * every way, one at a time, by default for 10 minutes.
+ *
  * Ends with code 1 if anything was broken, and says what, and the server's log of that time.
  *
  * @module
  */
 import { parseArgs } from 'node:util';
 import { transferImages } from '../test/server/torture/cluster-images.ts';
+import { tortureRecipes } from '../test/server/torture/cluster-recipes.ts';
 import { tortureCluster } from '../test/server/torture/cluster-torture.ts';
 import { torture } from '../test/server/torture/torture.ts';
 import type { EtcdVersion } from './etcd.ts';
@@ -24,6 +28,7 @@ const { values } = parseArgs({
     kills: { type: 'string', default: '1000' },
     seed: { type: 'string', default: '1' },
     cluster: { type: 'boolean', default: false },
+    recipes: { type: 'boolean', default: false },
     images: { type: 'boolean', default: false },
     keys: { type: 'string', default: '1000000' },
     minutes: { type: 'string', default: '10' },
@@ -46,10 +51,12 @@ function run(): Promise<object> {
   const seed = wholeNumber('seed', values.seed);
   const tell = (line: string): void => console.log(`${new Date().toISOString()} ${line}`);
   if (values.images) return transferImages({ keys: wholeNumber('keys', values.keys), tell });
+  const totalMs = wholeNumber('minutes', values.minutes) * 60_000;
+  if (values.recipes) return tortureRecipes({ seed, ms: totalMs, tell });
   if (!values.cluster) return torture({ kills: wholeNumber('kills', values.kills), seed, tell });
   const versions = values.servers.split(',').filter(isServer);
   const roundMs = wholeNumber('round-seconds', values['round-seconds']) * 1_000;
-  return tortureCluster({ versions, seed, roundMs, totalMs: wholeNumber('minutes', values.minutes) * 60_000, tell });
+  return tortureCluster({ versions, seed, roundMs, totalMs, tell });
 }
 
 const begunAt = performance.now();

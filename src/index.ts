@@ -127,6 +127,7 @@ export type {
   EtcdOptions,
   KeepaliveOptions,
   RetryOptions,
+  TelemetryOptions,
 } from './client/options.ts';
 export type { PemSource, TlsOptions } from './client/transport/grpc-tls.ts';
 export {
@@ -172,10 +173,18 @@ export type { Key } from './protocol/keys.ts';
 export { GrpcCode } from './protocol/status.ts';
 export type { Init, MessageCodec, MethodDescriptor, MethodKind } from './protocol/wire.ts';
 export { type Clock, systemClock, type Timer } from './support/clock.ts';
+export type { CaptureKeys, TelemetrySettings } from './telemetry/api.ts';
 export type {
+  CallEndMessage,
+  CallErrorMessage,
+  CallStartMessage,
   ChannelMessages,
   ConnectionMessage,
   LeaseLostMessage,
+  RecipeAcquiredMessage,
+  RecipeEndedMessage,
+  RecipeFailedMessage,
+  RecipeWaitingMessage,
   RetryMessage,
   WatchResumeMessage,
   WatchResyncMessage,

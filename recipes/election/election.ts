@@ -32,6 +32,7 @@ import {
   type RangeResult,
   type Revision,
 } from '../../src/index.ts';
+import { type Asking, acquiring } from '../../src/telemetry/recipes.ts';
 import { Contender, untilChanged } from '../contender.ts';
 import { isParticipant, isParticipantKey } from '../names.ts';
 import type { Session } from '../session.ts';
@@ -53,7 +54,12 @@ interface Elected {
 }
 
 /** Gets a place and waits until it leads; `keep` notes whose key is to go if that fails. */
-type Take<T> = (wait: AbortSignal, health: Health | undefined, keep: (candidate: Contender) => void) => Promise<T>;
+type Take<T> = (
+  wait: AbortSignal,
+  health: Health | undefined,
+  keep: (candidate: Contender) => void,
+  asking: Asking,
+) => Promise<T>;
 
 type Settled<T> = T extends undefined ? undefined : Leadership;
 
@@ -87,7 +93,7 @@ export class Election extends ElectionView {
   async campaign(options: CampaignOptions = {}): Promise<Leadership> {
     const { value = '' } = options;
     assertText(value);
-    return this.#settle(options, async (wait, health, keep) => {
+    return this.#settle('campaign', options, async (wait, health, keep, asking) => {
       await health?.untilHealthy(wait);
       if (wait.aborted) throw new AbortError('the wait is over', { cause: wait.reason });
       const entry = await Contender.enter(this.#session, {
@@ -98,6 +104,7 @@ export class Election extends ElectionView {
       });
       if (!entry.entered) throw new TypeError('an election has no condition of entry');
       keep(entry.contender);
+      if (entry.seen !== undefined) asking.position(entry.seen.count - 1);
       return { contender: await this.#untilElected(entry.contender, entry.seen, value, wait, keep), value };
     });
   }
@@ -113,7 +120,7 @@ export class Election extends ElectionView {
     const { value = '' } = options;
     assertText(value);
     let leader: ElectionLeader | undefined;
-    const leadership = await this.#settle(options, async (wait, health, keep) => {
+    const leadership = await this.#settle('tryCampaign', options, async (wait, health, keep) => {
       await health?.assertHealthy(wait);
       const { prefix } = this;
       const blocks = (kv: KeyValue<string>): boolean => isParticipant(kv, prefix);
@@ -152,7 +159,7 @@ export class Election extends ElectionView {
     if (!isParticipantKey(key, this.prefix)) {
       throw new InvalidArgumentError('the key is not one of a candidate in this election');
     }
-    return this.#settle(options, async (wait, _health, keep) => {
+    return this.#settle('resume', options, async (wait, _health, keep) => {
       const look = (): Op<RangeResult<string>> => this.#older(term, 1);
       const { value, seen, ...own } = await Contender.resume(this.#session, key, term, { signal: wait, look });
       keep(own.contender);
@@ -190,14 +197,24 @@ export class Election extends ElectionView {
   }
 
   /** Has `take` get a place, and makes a leadership out of it; whatever fails, the place that was kept goes. */
-  async #settle<T extends Elected | undefined>(options: ResumeOptions, take: Take<T>): Promise<Settled<T>> {
+  #settle<T extends Elected | undefined>(verb: string, options: ResumeOptions, take: Take<T>): Promise<Settled<T>> {
+    const which = { recipe: 'Election', name: this.name, verb, holding: 'lead' };
+    return acquiring(this.etcd, which, (asking) => this.#stand(options, take, asking));
+  }
+
+  async #stand<T extends Elected | undefined>(
+    options: ResumeOptions,
+    take: Take<T>,
+    asking: Asking,
+  ): Promise<Settled<T>> {
     const health = options.health && new Health(this.#session.clock, options.health);
     using wait = waiting(this.#session, options);
     let kept: Contender | undefined;
     try {
-      const elected = await take(wait.signal, health, (candidate) => {
+      const keep = (candidate: Contender): void => {
         kept = candidate;
-      });
+      };
+      const elected = await take(wait.signal, health, keep, asking);
       return (elected && new Leadership(this, elected.contender, elected.value, health)) as Settled<T>;
     } catch (error) {
       if (kept !== undefined) await wait.patiently(kept.leave());

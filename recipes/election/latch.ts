@@ -12,6 +12,7 @@
  */
 
 import { AbortError, ClosedError } from '../../src/index.ts';
+import { detached } from '../../src/telemetry/recipes.ts';
 import type { Session } from '../session.ts';
 import { type WaitOptions, waiting } from '../waiting.ts';
 import type { Leadership } from './leadership.ts';
@@ -64,8 +65,8 @@ export class ElectionLatch implements AsyncDisposable {
       this.#wake();
       await aborted(until);
     };
-    this.#running = election
-      .run(lead, { ...options, signal: this.#stop.signal, requeue: true })
+    // It stands for as long as the program wants, and is no part of the request that made it.
+    this.#running = detached(() => election.run(lead, { ...options, signal: this.#stop.signal, requeue: true }))
       .catch((error: unknown) => {
         this.#ended = { error: this.#stop.signal.aborted ? new ClosedError(`the latch of ${this.name}`) : error };
       })

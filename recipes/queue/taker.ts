@@ -11,6 +11,7 @@
  */
 
 import type { CallOptions, Codec, Keyspace, KeyValue, Op, Revision, WatchEvent } from '../../src/index.ts';
+import { countQueue, doing } from '../../src/telemetry/recipes.ts';
 import type { Contender } from '../contender.ts';
 import { type Attempted, type Awaited, failure, Turns, takeInTurn } from '../line.ts';
 import { recipePrefix } from '../names.ts';
@@ -61,6 +62,7 @@ export class Taker<V, In> {
   readonly session: Session;
   readonly items: Keyspace<V, In>;
   readonly #what: string;
+  readonly #name: string;
   readonly #order: Order;
   readonly #prefix: string;
   readonly #waiters: string;
@@ -73,6 +75,7 @@ export class Taker<V, In> {
   constructor(session: Session, name: string, codec: Codec<V, In>, order: Order) {
     const prefix = `${recipePrefix(name)}${order.kind}/`;
     this.session = session;
+    this.#name = name;
     this.#what = `the queue ${name}`;
     this.#order = order;
     this.#prefix = `${prefix}items/`;
@@ -82,10 +85,18 @@ export class Taker<V, In> {
   }
 
   /** Puts an item, in its turn if there are turns. */
-  async put<const L extends readonly Op<unknown>[]>(
+  put<const L extends readonly Op<unknown>[]>(
     options: WaitOptions,
     makeTask: () => Omit<Task<L>, 'what'>,
     turns?: Turns,
+  ): Promise<Enqueued> {
+    return this.#doing('enqueue', () => this.#put(options, makeTask, turns));
+  }
+
+  async #put<const L extends readonly Op<unknown>[]>(
+    options: WaitOptions,
+    makeTask: () => Omit<Task<L>, 'what'>,
+    turns: Turns | undefined,
   ): Promise<Enqueued> {
     using wait = waiting(this.session, options);
     const what = `putting into ${this.#what}`;
@@ -100,7 +111,11 @@ export class Taker<V, In> {
   }
 
   /** Takes the first item; waits until there is one. */
-  async take(options: WaitOptions): Promise<QueueItem<V>> {
+  take(options: WaitOptions): Promise<QueueItem<V>> {
+    return this.#doing('dequeue', () => this.#take(options));
+  }
+
+  async #take(options: WaitOptions): Promise<QueueItem<V>> {
     using wait = waiting(this.session, options);
     try {
       using _turn = await this.#turns.take(wait.signal);
@@ -115,7 +130,11 @@ export class Taker<V, In> {
   }
 
   /** Takes the first item if there is one, whoever else waits for it. */
-  async tryTake(options: WaitOptions): Promise<QueueItem<V> | undefined> {
+  tryTake(options: WaitOptions): Promise<QueueItem<V> | undefined> {
+    return this.#doing('tryDequeue', () => this.#tryTake(options));
+  }
+
+  async #tryTake(options: WaitOptions): Promise<QueueItem<V> | undefined> {
     using wait = waiting(this.session, options);
     try {
       const attempted = await this.#attempt(wait.signal, undefined, undefined, 'pushy');
@@ -137,8 +156,19 @@ export class Taker<V, In> {
   }
 
   /** How many keys there are among the items. */
-  count(options: CallOptions): Promise<number> {
-    return this.items.count({ all: true }, options);
+  async count(options: CallOptions): Promise<number> {
+    const count = await this.items.count({ all: true }, options);
+    countQueue(this.session.etcd, this.#traced, count);
+    return count;
+  }
+
+  get #traced(): { readonly recipe: string; readonly name: string } {
+    return { recipe: 'Queue', name: this.#name };
+  }
+
+  #doing<T>(verb: string, work: () => Promise<T>): Promise<T> {
+    const attributes = { 'etcd.queue.kind': this.#order.kind };
+    return doing(this.session.etcd, { ...this.#traced, verb, attributes }, work);
   }
 
   get #readOnly(): Keyspace<V, never> {

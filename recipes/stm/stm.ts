@@ -50,6 +50,7 @@ import {
   type TxnSpec,
   utf8,
 } from '../../src/index.ts';
+import { attempting, transacting } from '../../src/telemetry/recipes.ts';
 import { RecipeError, UnknownOutcomeError, WaitTimeoutError } from '../errors.ts';
 import type { Held } from '../held.ts';
 import { Attempt, type AttemptContext, type CommitParts, type Isolation, type Prefetch } from './attempt.ts';
@@ -152,9 +153,10 @@ export async function stm<T>(
   work: (tx: StmTransaction) => Promise<T> | T,
   options: StmOptions = {},
 ): Promise<StmResult<T>> {
-  const run = new Run(etcd, checked(options));
+  const known = checked(options);
+  const run = new Run(etcd, known);
   try {
-    return await run.attempts(work);
+    return await transacting(etcd, known.isolation, () => run.attempts(work));
   } catch (error) {
     throw run.reason(error);
   } finally {
@@ -246,15 +248,28 @@ class Run {
       guard?.assertHeld();
       // What was fetched with the refusal is fresh for the retry that follows at once, and for no later one.
       const attempt = new Attempt(this.#context, attempts > 1, attempts === 2 ? next : undefined);
-      const outcome = await this.#work(attempt, attempts, work);
-      if (!outcome.finished) continue;
-      const commit = await this.#commit(attempt);
-      if (commit.committed) {
-        return { value: outcome.value, revision: commit.revision ?? attempt.base, attempts };
+      const done = await attempting(this.#etcd, attempts, () => this.#attempt(attempt, attempts, work));
+      if (done.committed) {
+        return { value: done.value, revision: done.revision ?? attempt.base, attempts };
       }
-      next = commit.next;
+      next = done.next;
     }
     throw new StmConflictError(maxAttempts, this.#conflicts);
+  }
+
+  /** One attempt: the work, then its commit. */
+  async #attempt<T>(
+    attempt: Attempt,
+    number: number,
+    work: (tx: StmTransaction) => Promise<T> | T,
+  ): Promise<
+    | { readonly committed: true; readonly revision: Revision | undefined; readonly value: T }
+    | { readonly committed: false; readonly next: Prefetch | undefined }
+  > {
+    const outcome = await this.#work(attempt, number, work);
+    if (!outcome.finished) return { committed: false, next: undefined };
+    const commit = await this.#commit(attempt);
+    return commit.committed ? { ...commit, value: outcome.value } : commit;
   }
 
   /** Runs the work for one attempt; not finished means that the attempt has lost its chance meanwhile. */

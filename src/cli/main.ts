@@ -30,9 +30,45 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     about: 'Start a cluster on this machine, show how it is, stop and start its members.',
     run: async (context) => (await import('./cluster/run.ts')).runCluster(context),
   },
+  status: {
+    about: 'Show how all members of a cluster are.',
+    run: async (context) => (await import('./status.ts')).runStatus(context),
+  },
+  get: {
+    about: 'Read keys.',
+    run: async (context) => (await import('./keys.ts')).runGet(context),
+  },
+  put: {
+    about: 'Write a key.',
+    run: async (context) => (await import('./keys.ts')).runPut(context),
+  },
+  del: {
+    about: 'Delete keys.',
+    run: async (context) => (await import('./keys.ts')).runDel(context),
+  },
+  watch: {
+    about: 'Print changes of keys as they happen.',
+    run: async (context) => (await import('./keys.ts')).runWatch(context),
+  },
+  lock: {
+    about: 'Hold a lock while a command runs.',
+    run: async (context) => (await import('./held/run.ts')).runLock(context),
+  },
+  elect: {
+    about: 'Lead while a command runs, or print who leads.',
+    run: async (context) => (await import('./held/run.ts')).runElect(context),
+  },
+  services: {
+    about: 'List and watch the services that are registered.',
+    run: async (context) => (await import('./services/run.ts')).runServices(context),
+  },
+  config: {
+    about: 'Validate, publish and roll back configurations.',
+    run: async (context) => (await import('./config/run.ts')).runConfig(context),
+  },
   snapshot: {
-    about: 'Restore a snapshot of etcd or of this server into a new data directory.',
-    run: async (context) => (await import('../server/cli/snapshot.ts')).runSnapshot(context),
+    about: 'Save a backup of a cluster, or restore one into a new data directory.',
+    run: async (context) => (await import('./snapshot.ts')).runSnapshot(context),
   },
 };
 

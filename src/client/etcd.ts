@@ -7,6 +7,9 @@
 import type { Revision } from '../protocol/int64.ts';
 import { NO_BYTES } from '../protocol/keys.ts';
 import type { Clock } from '../support/clock.ts';
+import type { TelemetrySettings } from '../telemetry/api.ts';
+import { CallTelemetry } from '../telemetry/calls.ts';
+import { hostAndPort } from '../telemetry/methods.ts';
 import { AuthApi } from './admin/auth.ts';
 import { ClusterApi } from './admin/cluster.ts';
 import { ElectionApi } from './admin/elections.ts';
@@ -152,6 +155,11 @@ export class Etcd extends Keyspace<string, string | Uint8Array> implements Async
     return this.#options.maxTxnOps;
   }
 
+  /** What this client and the recipes on it tell OpenTelemetry. */
+  get telemetry(): TelemetrySettings {
+    return this.#options.telemetry;
+  }
+
   /** The endpoints and their state. */
   get endpoints(): readonly EndpointStatus[] {
     return this.#inside.caller.pool.members.map((member) => ({
@@ -233,6 +241,7 @@ export class Etcd extends Keyspace<string, string | Uint8Array> implements Async
 
 function createContext(options: ResolvedOptions): ClientContext {
   const { clock, random } = options;
+  const telemetry = callTelemetry(options);
   const tokens: TokenSource = new TokenSource(
     options.auth,
     (username, password) => login(caller, username, password),
@@ -243,6 +252,7 @@ function createContext(options: ResolvedOptions): ClientContext {
     random,
     transports: options.transport ?? grpcTransports(options),
     probe: statusProbe(() => tokens, options.connectTimeoutMs),
+    telemetry,
   });
   const caller: Caller = new Caller({
     pool,
@@ -253,6 +263,7 @@ function createContext(options: ResolvedOptions): ClientContext {
     requireLeader: options.requireLeader,
     secureByDefault: options.secureByDefault,
     retry: options.retry,
+    telemetry,
   });
   return {
     caller,
@@ -264,6 +275,12 @@ function createContext(options: ResolvedOptions): ClientContext {
     leases: new LeaseKeeper(caller),
     limits: { maxTxnOps: options.maxTxnOps },
   };
+}
+
+function callTelemetry({ telemetry, clock, endpoints: [first, second] }: ResolvedOptions): CallTelemetry {
+  // Of several endpoints none is the target: which of them served a call is known when it ends.
+  const target = first === undefined || second !== undefined ? undefined : hostAndPort(first.name);
+  return new CallTelemetry(telemetry, () => clock.now(), target);
 }
 
 function grpcTransports(options: ResolvedOptions): TransportFactory {

@@ -11,6 +11,7 @@
 import * as z from 'zod';
 import type { BackoffOptions } from '../support/backoff.ts';
 import { type Clock, systemClock } from '../support/clock.ts';
+import { type CaptureKeys, DEFAULT_TELEMETRY, type TelemetrySettings } from '../telemetry/api.ts';
 import type { Credentials } from './connection/token.ts';
 import { InvalidArgumentError } from './errors.ts';
 import { parseEndpoint, uniqueAddresses } from './transport/address.ts';
@@ -54,6 +55,17 @@ export interface EtcdOptions {
   readonly random?: (() => number) | undefined;
   /** Another way to carry calls than grpc-js. Default: grpc-js. */
   readonly transport?: TransportFactory | undefined;
+  /** What goes into OpenTelemetry's spans and metrics; `false` for none of them. Default: all but keys. */
+  readonly telemetry?: boolean | TelemetryOptions | undefined;
+}
+
+/** What this client and the recipes on it tell OpenTelemetry, where the program has set that up. */
+export interface TelemetryOptions {
+  /**
+   * How much of keys is told: nothing, the part up to their first `/`, or all. Names of locks,
+   * elections and queues are parts of keys. Default `'none'`. Values are never told.
+   */
+  readonly captureKeys?: CaptureKeys | undefined;
 }
 
 /** When a connection in use is pinged. */
@@ -124,6 +136,7 @@ export interface ResolvedOptions {
   readonly clock: Clock;
   readonly random: () => number;
   readonly transport: TransportFactory | undefined;
+  readonly telemetry: TelemetrySettings;
 }
 
 const milliseconds = z
@@ -194,6 +207,9 @@ const schema = z.strictObject({
   clock: z.custom<Clock>((value) => typeof (value as Clock)?.now === 'function', 'expected a Clock').optional(),
   random: func.optional(),
   transport: func.optional(),
+  telemetry: z
+    .union([z.boolean(), z.strictObject({ captureKeys: z.enum(['none', 'prefix', 'full']).default('none') })])
+    .default(true),
 });
 
 /**
@@ -226,6 +242,10 @@ export function resolveOptions(options: EtcdOptions): ResolvedOptions {
     clock: data.clock ?? systemClock,
     random: (data.random as (() => number) | undefined) ?? Math.random,
     transport: data.transport as TransportFactory | undefined,
+    telemetry: {
+      ...DEFAULT_TELEMETRY,
+      ...(typeof data.telemetry === 'boolean' ? { enabled: data.telemetry } : data.telemetry),
+    },
   };
 }
 

@@ -15,6 +15,8 @@ import type { ServingMember } from './member/serving.ts';
 import type { EtcdServerOptions, ServerAddress, ServerTls } from './options.ts';
 import { removeSocket } from './socket-file.ts';
 import { randomBelow } from './system.ts';
+import { memberAttributes } from './tracing.ts';
+import { tracedMethods } from './tracing-otel.ts';
 
 const DEFAULT_HOST = '127.0.0.1';
 const DEFAULT_MAX_REQUEST_BYTES = 1_572_864;
@@ -91,7 +93,7 @@ export async function openPorts(
 function shared(options: EtcdServerOptions, member: ServingMember, metrics: ServerMetrics) {
   const { maxRequestBytes = DEFAULT_MAX_REQUEST_BYTES, random = randomBelow, log = silentLog, keepalive } = options;
   const clock = options.clock ?? systemClock;
-  const methods = createMethods(member, {
+  const services = createMethods(member, {
     maxTxnOps: options.maxTxnOps ?? 128,
     maxRequestBytes,
     watchProgressMs: options.watchProgressMs ?? DEFAULT_PROGRESS_MS,
@@ -100,6 +102,8 @@ function shared(options: EtcdServerOptions, member: ServingMember, metrics: Serv
     clientCertAuth: options.tls?.clientCertAuth,
     notServingOnDefragment: options.notServingOnDefragment,
   });
+  const { tracing = true } = options;
+  const methods = tracing ? tracedMethods(services, memberAttributes(member.id)) : services;
   return {
     methods: metrics.callTimes?.around(methods, clock) ?? methods,
     member,

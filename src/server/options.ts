@@ -53,8 +53,10 @@ export interface PeerTls extends Omit<ServerTls, 'caFile' | 'clientCertAuth'> {
   readonly clientCertFile?: string | undefined;
   /** Its key. Default: `keyFile`. */
   readonly clientKeyFile?: string | undefined;
-  /** Common names of which a member's certificate must have one. Default: any. */
+  /** Common names of which a member's certificate must have one, whoever connects to whom. Default: any. */
   readonly allowedCommonNames?: readonly string[] | undefined;
+  /** Whether a member that connects may come from an address that its certificate does not name. Default: false. */
+  readonly skipAddressCheck?: boolean | undefined;
   /** Whether members that this one connects to may have any certificate. Default: false. */
   readonly trustAnyServer?: boolean | undefined;
 }
@@ -109,6 +111,14 @@ export interface EtcdServerOptions {
   readonly heartbeatMs?: number | undefined;
   /** Time without a leader before an election, in ms; the smallest TTL of a lease is 1.5 times that. Default: 1000. */
   readonly electionMs?: number | undefined;
+  /** Whether a member that starts stands for election soon once it is connected with another. Default: true. */
+  readonly initialElectionTickAdvance?: boolean | undefined;
+  /** Whether the member compares its keys with the others' before it takes part, and ends if they differ. Default: false. */
+  readonly initialCorruptCheck?: boolean | undefined;
+  /** How often the leader compares its keys with the others', in ms; those that differ raise an alarm. Default: never. */
+  readonly corruptCheckMs?: number | undefined;
+  /** How often the leader compares the hashes that compactions leave, in ms; likewise. Default: never. */
+  readonly compactHashCheckMs?: number | undefined;
   /** Size at which writes are refused, in bytes; 0: 2 GiB; less: no limit. Default: 0. */
   readonly quotaBytes?: number | undefined;
   /** Log entries between two snapshots. Default: 10,000. */
@@ -148,6 +158,11 @@ export interface EtcdServerOptions {
   readonly hostWhitelist?: readonly string[] | undefined;
   /** Whether times of calls are measured. Default: false. */
   readonly extensiveMetrics?: boolean | undefined;
+  /**
+   * Whether calls, and the work on them, have spans, once the program has set up an SDK of OpenTelemetry. The trace of a
+   * call goes on in the members that work on it. Default: true; it costs next to nothing until then.
+   */
+  readonly tracing?: boolean | undefined;
   /** Applying an entry that takes longer is worth a line in the log, in ms. Default: 100. */
   readonly slowApplyMs?: number | undefined;
   /** Whether gRPC's health service says NOT_SERVING during a defragmentation. Default: false. */

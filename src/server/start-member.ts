@@ -16,6 +16,7 @@ import type { Disk } from './storage/disk.ts';
 import { nodeDisk } from './storage/node-disk.ts';
 import { withoutSync } from './storage/unsynced-disk.ts';
 import { nextTurn, randomBelow, secureBytes, timeOfDay } from './system.ts';
+import { otelTracing } from './tracing-otel.ts';
 import { ETCD_VERSION } from './version.ts';
 
 const CALLER = 'start-member.ts';
@@ -89,6 +90,10 @@ export async function startMember(
     version: ETCD_VERSION,
     heartbeatMs: options.heartbeatMs,
     electionMs: options.electionMs,
+    initialElectionTickAdvance: options.initialElectionTickAdvance,
+    initialCorruptCheck: options.initialCorruptCheck,
+    corruptCheckMs: options.corruptCheckMs,
+    compactHashCheckMs: options.compactHashCheckMs,
     maxRequestBytes: options.maxRequestBytes,
     quotaBytes: options.quotaBytes,
     snapshotCount: options.snapshotCount,
@@ -99,6 +104,7 @@ export async function startMember(
     leaseCheckpointMs: options.leaseCheckpoints ? CHECKPOINT_MS : undefined,
     autoCompaction: options.autoCompaction,
     observe,
+    tracing: options.tracing === false ? undefined : otelTracing,
   });
   tell(member, observe, observer, options);
   return { member, hasher };

@@ -29,6 +29,32 @@ export async function codeBlocks(file: string): Promise<CodeBlock[]> {
   }));
 }
 
+/** A code block with what the text says that it prints. */
+export interface Program extends CodeBlock {
+  /** `no-run`: it needs what is not to be had in a test; it is compiled. */
+  readonly runs: boolean;
+  /** The block marked `text` that follows; in it `…` stands for anything within a line. */
+  readonly prints: string | undefined;
+}
+
+/** Every block of a file that is marked `ts` or `ts no-run`, with the output that follows it. */
+export async function programsOf(file: string): Promise<Program[]> {
+  const text = await readFile(path.join(root, file), 'utf8');
+  const pattern = /^```ts( no-run)?\n(.*?)^```$(?:\n\n```text\n(.*?)^```$)?/gms;
+  return [...text.matchAll(pattern)].map(({ index, 1: mark, 2: code = '', 3: prints }) => ({
+    at: `${file}:${text.slice(0, index).split('\n').length + 1}`,
+    code,
+    runs: mark === undefined,
+    prints,
+  }));
+}
+
+/** Whether a program printed what the text says. */
+export function outputPattern(prints: string): RegExp {
+  const parts = prints.split('…').map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));
+  return new RegExp(`^${parts.join('.*')}$`);
+}
+
 /** Programs made of code blocks, in a folder where `etcdkit` is the source of this package. */
 export class Programs implements AsyncDisposable {
   readonly #folder: string;
@@ -41,7 +67,9 @@ export class Programs implements AsyncDisposable {
     // Inside the project, so that packages are found.
     await mkdir(path.join(root, '.cache'), { recursive: true });
     const folder = await mkdtemp(path.join(root, '.cache', 'code-blocks-'));
-    const tsconfig = { extends: '../../tsconfig.json', include: ['*.ts'] };
+    // A program that is short may name what it only holds.
+    const compilerOptions = { noUnusedLocals: false };
+    const tsconfig = { extends: '../../tsconfig.json', include: ['*.ts'], compilerOptions };
     await writeFile(path.join(folder, 'tsconfig.json'), JSON.stringify(tsconfig));
     return new Programs(folder);
   }
@@ -63,9 +91,9 @@ export class Programs implements AsyncDisposable {
 
   /** Runs a program until it ends by itself, and returns what it printed. */
   async run(file: string, env: NodeJS.ProcessEnv): Promise<string> {
-    const tsx = path.join(root, 'node_modules', '.bin', 'tsx');
-    const options = { env: { ...process.env, ...env }, timeout: 30_000, killSignal: 'SIGKILL' as const };
-    const { stdout } = await run(tsx, ['--tsconfig', path.join(this.#folder, 'tsconfig.json'), file], options);
+    const all = { ...process.env, TSX_TSCONFIG_PATH: path.join(this.#folder, 'tsconfig.json'), ...env };
+    const options = { cwd: root, env: all, timeout: 60_000, killSignal: 'SIGKILL' as const };
+    const { stdout } = await run(process.execPath, ['--import', 'tsx', file], options);
     return stdout;
   }
 

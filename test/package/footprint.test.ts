@@ -75,7 +75,7 @@ describe('importing the client and making one', () => {
 
   it('loads its own packages, and neither protobufjs nor an OpenTelemetry SDK', async () => {
     const { packages } = await footprint(use);
-    expect(packages).toEqual(['@grpc/grpc-js', '@js-sdsl/ordered-map', 'etcdkit', 'zod']);
+    expect(packages).toEqual(['@grpc/grpc-js', '@js-sdsl/ordered-map', '@opentelemetry/api', 'etcdkit', 'zod']);
   });
 
   it('opens no file', async () => {

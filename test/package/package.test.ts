@@ -89,6 +89,31 @@ describe('installed into an empty project', () => {
     expect(await project.node('testing.js')).toBe('hello\n');
   });
 
+  it("resolves services for the program's own grpc-js", async () => {
+    const program = `import * as grpc from '@grpc/grpc-js';
+      import { Etcd } from 'etcdkit';
+      import { registerEtcdResolver } from 'etcdkit/grpc';
+      import { ServiceRegistry } from 'etcdkit/recipes';
+      import { EtcdServer } from 'etcdkit/server';
+      const server = await EtcdServer.start();
+      const etcd = new Etcd({ endpoints: server.endpoint });
+      registerEtcdResolver(grpc, new ServiceRegistry(etcd));
+      const orders = new grpc.Client('etcd:///orders', grpc.credentials.createInsecure());
+      orders.makeUnaryRequest('/orders/Get', Buffer.from, String, '', async (error) => {
+        console.log(error.details);
+        orders.close();
+        await etcd.close();
+        await server.stop();
+      });`;
+    await project.write('grpc.js', program);
+    expect(await project.node('grpc.js')).toBe('orders has no instance that takes requests\n');
+  });
+
+  it('has a dispatcher for those who have undici', async () => {
+    await project.write('undici.js', "await import('etcdkit/undici');");
+    await expect(project.node('undici.js')).rejects.toThrow("Cannot find package 'undici'");
+  });
+
   it("has an executable, and a stand-in for etcd's", async () => {
     const executable = path.join(project.folder, 'node_modules', '.bin', 'etcdkit');
     expect(await project.node(executable, '--version')).toMatch(/^etcdkit \d+\.\d+\.\d+\n$/);

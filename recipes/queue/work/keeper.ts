@@ -24,6 +24,7 @@ import {
   type Timer,
   type WatchBatch,
 } from '../../../src/index.ts';
+import { detached } from '../../../src/telemetry/recipes.ts';
 import { Contender } from '../../contender.ts';
 import { type Awaited, untilAwaited } from '../../line.ts';
 import { isParticipant } from '../../names.ts';
@@ -63,7 +64,8 @@ export class Keeper implements SessionUser {
     const leaveSession = session.use(this);
     const onSession = (): void => this.#stop.abort();
     session.signal.addEventListener('abort', onSession, { once: true });
-    this.#running = this.#run().finally(() => {
+    // It goes on when the claim that began it is over, and is no part of that.
+    this.#running = detached(() => this.#run()).finally(() => {
       session.signal.removeEventListener('abort', onSession);
       leaveSession();
     });

@@ -41,6 +41,7 @@ import {
   type Revision,
   utf8,
 } from '../../../src/index.ts';
+import { countQueue, doing } from '../../../src/telemetry/recipes.ts';
 import { UnknownOutcomeError } from '../../errors.ts';
 import { failure, takeInTurn } from '../../line.ts';
 import type { Session } from '../../session.ts';
@@ -161,7 +162,11 @@ export class WorkQueue<V = string, In = V> {
    * @throws LostError when the session is over, AbortError, WaitTimeoutError, EtcdError when
    * the cluster refuses: there is no such job then. UnknownOutcomeError when nobody knows.
    */
-  async enqueue(value: In, options: JobOptions & WaitOptions = {}): Promise<JobPut> {
+  enqueue(value: In, options: JobOptions & WaitOptions = {}): Promise<JobPut> {
+    return this.#doing('enqueue', () => this.#enqueue(value, options));
+  }
+
+  async #enqueue(value: In, options: JobOptions & WaitOptions): Promise<JobPut> {
     const { keys, receipts } = this.#board;
     using wait = waiting(this.#session, options);
     const what = `putting into the work queue ${this.name}`;
@@ -210,7 +215,11 @@ export class WorkQueue<V = string, In = V> {
    * fires, LostError when the session is over or the place in the line was deleted: nothing
    * is claimed then. UnknownOutcomeError when nobody knows; the job is given back if need be.
    */
-  async claim(options: WaitOptions = {}): Promise<Job<V>> {
+  claim(options: WaitOptions = {}): Promise<Job<V>> {
+    return this.#doing('claim', () => this.#claim(options));
+  }
+
+  async #claim(options: WaitOptions): Promise<Job<V>> {
     using wait = waiting(this.#session, options);
     this.#keeper.start();
     try {
@@ -225,7 +234,11 @@ export class WorkQueue<V = string, In = V> {
   }
 
   /** Claims a job if there is one to be had. @throws as {@link WorkQueue.claim}. */
-  async tryClaim(options: WaitOptions = {}): Promise<Job<V> | undefined> {
+  tryClaim(options: WaitOptions = {}): Promise<Job<V> | undefined> {
+    return this.#doing('tryClaim', () => this.#tryClaim(options));
+  }
+
+  async #tryClaim(options: WaitOptions): Promise<Job<V> | undefined> {
     using wait = waiting(this.#session, options);
     this.#keeper.start();
     try {
@@ -261,7 +274,16 @@ export class WorkQueue<V = string, In = V> {
     if (!done.succeeded) throw new TypeError('a transaction without conditions has no else');
     const [ready, delayed, inFlight, dead] = done.results;
     const { revision } = done;
+    countQueue(this.#session.etcd, this.#traced, ready.count);
     return { ready: ready.count, delayed: delayed.count, inFlight: inFlight.count, dead: dead.count, revision };
+  }
+
+  get #traced(): { readonly recipe: string; readonly name: string } {
+    return { recipe: 'WorkQueue', name: this.name };
+  }
+
+  #doing<T>(verb: string, work: () => Promise<T>): Promise<T> {
+    return doing(this.#session.etcd, { ...this.#traced, verb }, work);
   }
 
   #putting(value: In, { delayMs }: JobOptions, dedupe: string | undefined): { id: string; operations: Op<unknown>[] } {

@@ -5,6 +5,9 @@
  * handed to it; it starts no timer. What must not be chosen (filters, drained or ejected instances) is left out by its caller,
  * through `candidates` of each pick; the set given by `update` is what long-lived structures (a ring, a subset) are built on.
  *
+ * Hand over the same array for as long as the candidates are the same, and never change one: strategies work out sums and
+ * groups once for each array, told apart by identity. A new array for each pick is right too, but costs O(n log n).
+ *
  * @module
  */
 

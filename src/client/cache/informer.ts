@@ -17,6 +17,7 @@ import type { Revision } from '../../protocol/int64.ts';
 import { type ByteRange, type Key, NO_BYTES, toLatin1 } from '../../protocol/keys.ts';
 import { backoffMs } from '../../support/backoff.ts';
 import { type Deferred, deferred, onAbort, sleep } from '../../support/signals.ts';
+import { detached } from '../../telemetry/api.ts';
 import type { CallOptions } from '../call-options.ts';
 import { abortError, deadlineError } from '../connection/failures.ts';
 import type { ClientContext } from '../context.ts';
@@ -32,11 +33,17 @@ import type { Feed } from './feed.ts';
 import { RevisionFeed } from './revisions.ts';
 
 /** How to keep the copy. */
-export interface InformerOptions {
+export interface InformerOptions<V = unknown> {
   /** Closes the informer when it fires. */
   readonly signal?: AbortSignal | undefined;
   /** Leaves the values out. Default false. */
   readonly keysOnly?: boolean | undefined;
+  /**
+   * Is told of all changes in their order, when the copy has them, before anything else can happen: of each list in one
+   * piece, also of one in which nothing is new, and of what a watch brings, batch by batch. {@link Informer.changes} merges
+   * what happened to a key while its reader was away; this does not. It must not throw, and should be quick.
+   */
+  onChanges?(changes: readonly InformerChange<V>[], source: 'list' | 'watch'): void;
 }
 
 /** Errors that trying again will not mend. */
@@ -75,6 +82,7 @@ export class Informer<V> implements AsyncDisposable {
   readonly #range: ByteRange;
   readonly #view: View<V>;
   readonly #keysOnly: boolean;
+  readonly #onChanges: InformerOptions<V>['onChanges'];
   readonly #stop = new AbortController();
   #offAbort: (() => void) | undefined;
   readonly #ready = deferred<void>();
@@ -86,20 +94,25 @@ export class Informer<V> implements AsyncDisposable {
   #revision = 0n;
   #synced = false;
   #watcher: Watcher<V> | undefined;
+  /** Since when there is no watch that follows the last list; see `staleSince` for the interruptions of one. */
+  #staleSince: number | undefined;
   /** Ends the effort for those who wait; present while it is made. */
   #hurrying: AbortController | undefined;
   #error: EtcdError | undefined;
   readonly #running: Promise<void>;
 
   /** @internal */
-  constructor(context: ClientContext, range: ByteRange, options: InformerOptions, view: View<V>) {
+  constructor(context: ClientContext, range: ByteRange, options: InformerOptions<V>, view: View<V>) {
     this.#context = context;
     this.#range = range;
     this.#view = view;
     this.#keysOnly = options.keysOnly ?? false;
+    this.#onChanges = options.onChanges;
     this.ready = this.#ready.promise;
+    this.#staleSince = context.caller.clock.now();
     this.#offAbort = onAbort(options.signal, () => this.#end(undefined));
-    this.#running = this.#run();
+    // The copy is kept for as long as the program wants, and is no part of the request that made it.
+    this.#running = detached(() => this.#run());
   }
 
   /** Whether the first list is complete and nothing has ended the informer. */
@@ -110,6 +123,15 @@ export class Informer<V> implements AsyncDisposable {
   /** Up to which revision the copy is complete; 0 before the first list. */
   get revision(): Revision {
     return this.#revision as Revision;
+  }
+
+  /**
+   * Since when the copy may be behind the store, in milliseconds by the client's clock: since the link to it broke, since
+   * a list has been needed and not come about, since the informer ended; before the first list, since it was made.
+   * Undefined while changes arrive as they happen. A link that has fallen silent is noticed by the client's keepalive.
+   */
+  get staleSince(): number | undefined {
+    return this.#watcher?.detachedSince ?? this.#staleSince;
   }
 
   /** Why the informer ended, if it did other than by being closed. It still answers with what it knew last. */
@@ -258,6 +280,7 @@ export class Informer<V> implements AsyncDisposable {
         failures = 0;
         await this.#follow();
       } catch (error) {
+        this.#staleSince ??= caller.clock.now();
         if (signal.aborted) return;
         const known =
           error instanceof EtcdError ? error : new EtcdError('server', (error as Error).message, { cause: error });
@@ -283,19 +306,22 @@ export class Informer<V> implements AsyncDisposable {
       }
     }
     const before = this.#entries;
+    const changes: InformerChange<V>[] = [];
     this.#entries = fresh;
     for (const [id, kv] of fresh) {
       const previous = before.get(id);
-      if (previous !== kv) this.#tell(id, { key: kv.key, current: kv, previous });
+      if (previous !== kv) changes.push(this.#tell(id, { key: kv.key, current: kv, previous }));
     }
     for (const [id, kv] of before) {
-      if (!fresh.has(id)) this.#tell(id, { key: kv.key, current: undefined, previous: kv });
+      if (!fresh.has(id)) changes.push(this.#tell(id, { key: kv.key, current: undefined, previous: kv }));
     }
     // Also where it is lower than before, as in a store that was restored from a backup: the watch goes on from here.
     this.#revision = revision;
     this.#reached(revision);
     this.#moved();
     this.#synced = true;
+    this.#staleSince = undefined;
+    this.#onChanges?.(changes, 'list');
     this.#ready.resolve();
   }
 
@@ -311,6 +337,7 @@ export class Informer<V> implements AsyncDisposable {
     void this.#hurry();
     try {
       for await (const batch of watcher.batches()) {
+        const changes: InformerChange<V>[] = [];
         for (const event of batch.events) {
           const id = this.#id(event.kv.wire);
           const previous = this.#entries.get(id);
@@ -318,15 +345,17 @@ export class Informer<V> implements AsyncDisposable {
           if (event.type === 'put') {
             const current = this.#keep(event.kv.wire);
             this.#entries.set(id, current);
-            this.#tell(id, { key, current, previous });
+            changes.push(this.#tell(id, { key, current, previous }));
           } else if (this.#entries.delete(id)) {
-            this.#tell(id, { key, current: undefined, previous });
+            changes.push(this.#tell(id, { key, current: undefined, previous }));
           }
         }
         this.#reached(batch.revision);
+        if (changes.length > 0) this.#onChanges?.(changes, 'watch');
         if (batch.events.length > 0) this.#moved();
       }
     } finally {
+      this.#staleSince ??= watcher.detachedSince;
       this.#watcher = undefined;
       watcher.close();
     }
@@ -342,8 +371,9 @@ export class Informer<V> implements AsyncDisposable {
     return this.#view.keyValue({ ...wire, key: new Uint8Array(wire.key), value });
   }
 
-  #tell(id: string, change: InformerChange<V>): void {
+  #tell(id: string, change: InformerChange<V>): InformerChange<V> {
     for (const feed of this.#changes) feed.push(id, change);
+    return change;
   }
 
   #moved(): void {
@@ -362,6 +392,7 @@ export class Informer<V> implements AsyncDisposable {
 
   #end(error: EtcdError | undefined): void {
     this.#error ??= error;
+    this.#staleSince ??= this.staleSince ?? this.#context.caller.clock.now();
     this.#offAbort?.();
     const reason = error ?? new ClosedError('the informer');
     this.#stop.abort(reason);

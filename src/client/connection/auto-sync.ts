@@ -11,6 +11,7 @@
 
 import { Cluster } from '../../protocol/generated/etcdserverpb.ts';
 import type { Timer } from '../../support/clock.ts';
+import { detached } from '../../telemetry/api.ts';
 import type { CallOptions } from '../call-options.ts';
 import { EtcdError } from '../errors.ts';
 import type { ResolvedOptions } from '../options.ts';
@@ -29,7 +30,9 @@ export class AutoSync {
     this.#caller = caller;
     this.#options = options;
     this.#seeds = options.endpoints;
-    if (options.autoSync !== undefined) this.#schedule(options.autoSync.intervalMs);
+    const { autoSync } = options;
+    // Not in the trace of whoever makes the client.
+    if (autoSync !== undefined) detached(() => this.#schedule(autoSync.intervalMs));
   }
 
   /** The user named other endpoints. */

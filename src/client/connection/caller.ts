@@ -9,6 +9,7 @@ import { type Init, type MethodDescriptor, WireError } from '../../protocol/wire
 import { type BackoffOptions, backoffMs } from '../../support/backoff.ts';
 import type { Clock } from '../../support/clock.ts';
 import { onAbort, sleep } from '../../support/signals.ts';
+import { type CallTelemetry, type CallTrace, NO_CALL_TELEMETRY } from '../../telemetry/calls.ts';
 import { publish } from '../../telemetry/channels.ts';
 import type { CallOptions } from '../call-options.ts';
 import { type Applied, ClosedError, EtcdError, InvalidArgumentError } from '../errors.ts';
@@ -38,7 +39,11 @@ export interface CallTraits {
   readonly leaderless?: boolean | undefined;
   /** Whether it is made without a token, as the login itself is. */
   readonly anonymous?: boolean | undefined;
+  /** Spans of others that it is made for, besides the active one. */
+  readonly links?: CallLinks | undefined;
 }
+
+type CallLinks = Parameters<CallTelemetry['begin']>[1];
 
 export interface CallerOptions {
   readonly pool: Pool;
@@ -49,6 +54,8 @@ export interface CallerOptions {
   readonly requireLeader: boolean;
   readonly secureByDefault: boolean;
   readonly retry: BackoffOptions & { readonly maxAttempts: number };
+  /** Default: none. */
+  readonly telemetry?: CallTelemetry | undefined;
 }
 
 /** An open stream, and where it runs. */
@@ -87,20 +94,38 @@ export class Caller {
     return this.#options.pool;
   }
 
+  get telemetry(): CallTelemetry {
+    return this.#options.telemetry ?? NO_CALL_TELEMETRY;
+  }
+
   /** Makes a call with one answer. Rejects with an EtcdError. */
-  async unary<I, O>(
+  unary<I, O>(
     method: MethodDescriptor<I, O>,
     request: Init<I>,
     traits: CallTraits,
     options: CallOptions = {},
   ): Promise<O> {
-    const run = new CallRun(this.#options, options, traits);
+    const trace = this.telemetry.begin(method.path, traits.links);
+    const answer = this.#unary(method, request, traits, options, trace);
+    return trace === undefined ? answer : trace.follow(request as object, answer);
+  }
+
+  async #unary<I, O>(
+    method: MethodDescriptor<I, O>,
+    request: Init<I>,
+    traits: CallTraits,
+    options: CallOptions,
+    trace: CallTrace | undefined,
+  ): Promise<O> {
+    const run = new CallRun(this.#options, options, traits, undefined, trace);
     for (;;) {
       const member = run.pick() ?? (await run.acquire());
       const metadata = this.#metadataNow(traits, options) ?? (await this.#login(run, traits, options));
       if (options.signal?.aborted) throw abortError(options.signal, run.context());
+      trace?.attempt(member.name);
+      const sent = trace?.metadata(metadata) ?? metadata;
       try {
-        const answer = await run.attempt(member, metadata, (limits) => member.transport.unary(method, request, limits));
+        const answer = await run.attempt(member, sent, (limits) => member.transport.unary(method, request, limits));
         member.succeeded();
         return answer;
       } catch (error) {
@@ -118,7 +143,7 @@ export class Caller {
   async open<I, O>(
     method: MethodDescriptor<I, O>,
     traits: CallTraits,
-    options: CallOptions & { readonly avoid?: ReadonlySet<Member> },
+    options: CallOptions & { readonly avoid?: ReadonlySet<Member>; readonly trace?: CallTrace | undefined },
     handlers: StreamHandlers<O>,
   ): Promise<OpenStream<I>> {
     const run = new CallRun(this.#options, options, traits, options.avoid);
@@ -127,9 +152,11 @@ export class Caller {
     if (options.signal?.aborted) throw abortError(options.signal, run.context());
     let cancelled = false;
     let answered = false;
+    const closed = this.telemetry.streamOpened(method.path);
+    options.trace?.attempt(member.name);
     const stream = member.transport.stream(
       method,
-      { metadata },
+      { metadata: options.trace?.metadata(metadata) ?? metadata },
       {
         onMessage: (message) => {
           if (!answered) member.succeeded();
@@ -139,6 +166,7 @@ export class Caller {
         onClose: (failure) => {
           // What we ended ourselves says nothing of the member.
           const ours = cancelled || this.#options.pool.closed;
+          closed?.();
           if (failure !== undefined && !ours) this.noteFailure(member, metadata['token'], failure);
           handlers.onClose(failure);
         },
@@ -206,6 +234,7 @@ class CallRun {
   readonly #traits: CallTraits;
   readonly #timeoutMs: number;
   readonly #deadlineAt: number;
+  readonly #trace: CallTrace | undefined;
   #avoid: Set<Member> | undefined;
   #applied: Applied = 'no';
   #attemptMs = 0;
@@ -213,10 +242,17 @@ class CallRun {
   #failedLogins = 0;
   #lastFailure: EtcdError | undefined;
 
-  constructor(env: CallerOptions, options: CallOptions, traits: CallTraits, avoid?: ReadonlySet<Member>) {
+  constructor(
+    env: CallerOptions,
+    options: CallOptions,
+    traits: CallTraits,
+    avoid?: ReadonlySet<Member>,
+    trace?: CallTrace,
+  ) {
     this.#env = env;
     this.#options = options;
     this.#traits = traits;
+    this.#trace = trace;
     this.#timeoutMs = options.timeoutMs ?? env.timeoutMs;
     if (typeof this.#timeoutMs !== 'number' || !(this.#timeoutMs > 0)) {
       throw new InvalidArgumentError(`timeoutMs ${this.#timeoutMs} is not a positive number`);
@@ -343,6 +379,7 @@ class CallRun {
       this.#options.endpoint === undefined && this.#env.pool.hasOther(member, { ...this.#traits, avoid: this.#avoid });
     // Another member is tried at once; only a second round waits.
     const delayMs = untried ? 0 : this.#delayMs(timeLeft);
+    this.#trace?.retry(failure.details, delayMs);
     publish('etcdkit:retry', () => ({
       method: path,
       attempt: attempts,

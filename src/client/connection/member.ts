@@ -15,7 +15,7 @@
 import type { ClusterId, MemberId } from '../../protocol/int64.ts';
 import { backoffMs } from '../../support/backoff.ts';
 import type { Clock } from '../../support/clock.ts';
-import { publish } from '../../telemetry/channels.ts';
+import { type CallTelemetry, NO_CALL_TELEMETRY } from '../../telemetry/calls.ts';
 import { ConnectError, type EndpointAddress, type Transport, type TransportFactory } from '../transport/transport.ts';
 
 /** What a member said of itself when it was last asked. Parts are absent when it may not tell. */
@@ -68,6 +68,7 @@ export class Member {
   readonly #clock: Clock;
   readonly #random: () => number;
   readonly #probe: Probe;
+  readonly #telemetry: CallTelemetry;
 
   constructor(
     address: EndpointAddress,
@@ -75,6 +76,7 @@ export class Member {
     probe: Probe,
     clock: Clock,
     random: () => number,
+    telemetry: CallTelemetry = NO_CALL_TELEMETRY,
   ) {
     this.address = address;
     this.#transports = transports;
@@ -82,6 +84,7 @@ export class Member {
     this.#probe = probe;
     this.#clock = clock;
     this.#random = random;
+    this.#telemetry = telemetry;
   }
 
   get name(): string {
@@ -151,7 +154,7 @@ export class Member {
       this.#rest();
       if (this.#transport.state === 'ready') this.#renewTransport();
       const reason = known.message;
-      publish('etcdkit:connection', () => ({ endpoint: this.name, event: 'failed', reason }));
+      this.#telemetry.connection({ endpoint: this.name, event: 'failed', reason });
     }
   }
 
@@ -166,7 +169,7 @@ export class Member {
     // A probe is no proof that calls work: should they fail again, the next rest is not the shortest.
     this.#failures = Math.min(this.#failures, RELAPSE);
     if (facts.isLearner) this.#restUntil = this.#clock.now() + LEARNER_PROBE_MS;
-    if (!wasHealthy) publish('etcdkit:connection', () => ({ endpoint: this.name, event: 'ready' }));
+    if (!wasHealthy) this.#telemetry.connection({ endpoint: this.name, event: 'ready' });
   }
 
   #renewTransport(): void {
@@ -186,7 +189,7 @@ export class Member {
     if (this.#suspect) return;
     this.#suspect = true;
     this.#rest();
-    publish('etcdkit:connection', () => ({ endpoint: this.name, event: 'suspect', reason }));
+    this.#telemetry.connection({ endpoint: this.name, event: 'suspect', reason });
   }
 
   /** It did not answer a call in the time that the call had, which may have been too short to mean anything. */
@@ -200,7 +203,7 @@ export class Member {
     if (this.facts.hasLeader === false) return;
     this.facts = { ...this.facts, hasLeader: false };
     this.#rest();
-    publish('etcdkit:connection', () => ({ endpoint: this.name, event: 'suspect', reason: 'no leader' }));
+    this.#telemetry.connection({ endpoint: this.name, event: 'suspect', reason: 'no leader' });
   }
 
   /** It said that it is a learner. */
@@ -221,6 +224,6 @@ export class Member {
     this.#closed = true;
     this.#probed = false;
     this.#transport.close();
-    publish('etcdkit:connection', () => ({ endpoint: this.name, event: 'closed' }));
+    this.#telemetry.connection({ endpoint: this.name, event: 'closed' });
   }
 }

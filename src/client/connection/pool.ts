@@ -12,6 +12,7 @@
 import { type ClusterId, formatId } from '../../protocol/int64.ts';
 import type { Clock, Timer } from '../../support/clock.ts';
 import { onAbort } from '../../support/signals.ts';
+import type { CallTelemetry } from '../../telemetry/calls.ts';
 import { ClosedError, type EtcdError, UnavailableError } from '../errors.ts';
 import { addressKey } from '../transport/address.ts';
 import {
@@ -45,6 +46,8 @@ export interface PoolOptions {
   readonly random: () => number;
   readonly transports: TransportFactory;
   readonly probe: Probe;
+  /** Default: none. */
+  readonly telemetry?: CallTelemetry | undefined;
 }
 
 export class Pool {
@@ -73,8 +76,8 @@ export class Pool {
   }
 
   #create(address: EndpointAddress): Member {
-    const { transports, clock, random } = this.#options;
-    return new Member(address, transports, (member) => this.#probe(member), clock, random);
+    const { transports, clock, random, telemetry } = this.#options;
+    return new Member(address, transports, (member) => this.#probe(member), clock, random, telemetry);
   }
 
   /** Probes a member and holds it to the cluster that the first member belonged to. */

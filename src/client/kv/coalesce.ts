@@ -26,6 +26,7 @@ import {
 import { NO_BYTES, toLatin1 } from '../../protocol/keys.ts';
 import type { Init } from '../../protocol/wire.ts';
 import { onAbort } from '../../support/signals.ts';
+import { callerContext, sendForAll } from '../../telemetry/callers.ts';
 import type { CallOptions } from '../call-options.ts';
 import type { Caller } from '../connection/caller.ts';
 import { abortError } from '../connection/failures.ts';
@@ -37,9 +38,15 @@ interface Pending<A> {
   readonly key: string;
   readonly op: Init<RequestOp>;
   readonly bytes: number;
+  /** What was going on when it was called: the batch may be sent while something else is. */
+  readonly caller: ReturnType<typeof callerContext>;
   readonly resolve: (answer: A) => void;
   readonly reject: (error: unknown) => void;
   state: 'waiting' | 'sent' | 'given-up';
+}
+
+function callersOf(batch: readonly Pending<never>[]): Pending<never>['caller'][] {
+  return batch.map(({ caller }) => caller);
 }
 
 /** What is still wanted of a batch, from now on counted as sent. */
@@ -81,6 +88,7 @@ class Batcher<A> {
         key,
         op,
         bytes,
+        caller: callerContext(),
         resolve: (answer) => {
           off();
           resolve(answer);
@@ -140,7 +148,10 @@ export class GetCoalescer {
     const deadlineAt = clock.now() + timeoutMs;
     if (batch.length <= 1) return this.#each(batch, timeoutMs);
     try {
-      const answer = await this.#caller.unary(KV.txn, { success: batch.map(({ op }) => op) }, { kind: 'read' });
+      const request = { success: batch.map(({ op }) => op) };
+      const answer = await sendForAll(callersOf(batch), (links) =>
+        this.#caller.unary(KV.txn, request, { kind: 'read', links }),
+      );
       batch.forEach(({ resolve, reject }, index) => {
         const part = answer.responses[index]?.responseRange;
         if (part === undefined) reject(wrongAnswer('no'));
@@ -156,8 +167,10 @@ export class GetCoalescer {
 
   /** Each for itself. */
   async #each(batch: readonly Pending<RangeResponse>[], timeoutMs: number): Promise<void> {
-    const single = ({ op, resolve, reject }: Pending<RangeResponse>): Promise<void> =>
-      this.#caller.unary(KV.range, op.requestRange ?? {}, { kind: 'read' }, { timeoutMs }).then(resolve, reject);
+    const single = ({ op, caller, resolve, reject }: Pending<RangeResponse>): Promise<void> =>
+      sendForAll([caller], () =>
+        this.#caller.unary(KV.range, op.requestRange ?? {}, { kind: 'read' }, { timeoutMs }),
+      ).then(resolve, reject);
     await Promise.all(batch.map(single));
   }
 }
@@ -209,11 +222,15 @@ export class PutCoalescer {
     if (first === undefined) return;
     try {
       if (batch.length === 1) {
-        first.resolve(await this.#caller.unary(KV.put, first.op.requestPut ?? {}, { kind: 'write' }));
+        const put = (): Promise<PutResponse> =>
+          this.#caller.unary(KV.put, first.op.requestPut ?? {}, { kind: 'write' });
+        first.resolve(await sendForAll([first.caller], put));
         return;
       }
       const request = { success: batch.map(({ op }) => op) };
-      const { header, responses } = await this.#caller.unary(KV.txn, request, { kind: 'write' });
+      const { header, responses } = await sendForAll(callersOf(batch), (links) =>
+        this.#caller.unary(KV.txn, request, { kind: 'write', links }),
+      );
       batch.forEach(({ resolve, reject }, index) => {
         const part = responses[index]?.responsePut;
         if (part === undefined) reject(wrongAnswer('maybe'));

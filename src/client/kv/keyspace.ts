@@ -233,7 +233,7 @@ export class Keyspace<V = string, In = V> {
   }
 
   /** A copy of some keys in memory that follows the store: reads cost nothing. See {@link Informer}. */
-  cache(target: Target, options: InformerOptions = {}): Informer<V> {
+  cache(target: Target, options: InformerOptions<V> = {}): Informer<V> {
     return new Informer(this.#context, toByteRange(target, this.#prefix), options, this.#view);
   }
 

@@ -13,6 +13,8 @@
 
 import type { LeaseId } from '../../protocol/int64.ts';
 import type { Clock } from '../../support/clock.ts';
+import type { CallTelemetry } from '../../telemetry/calls.ts';
+import { LeaseTrace } from '../../telemetry/leases.ts';
 import { type EtcdErrorDetails, type LeaseLossReason, LeaseLostError } from '../errors.ts';
 import { type CheckedSignal, checkedSignal } from './checked-signal.ts';
 import type { Scheduled } from './schedule.ts';
@@ -28,6 +30,7 @@ export type RenewalPhase = 'resting' | 'waiting' | 'sent' | 'alone' | 'stopped' 
 export interface HeldLeaseOwner {
   /** The last failure to renew anything, for the error that a lost lease carries. */
   readonly lastFailure: unknown;
+  readonly telemetry: CallTelemetry;
   /** The lease is lost; its signal fires when this returns. */
   onLost(lease: HeldLease, reason: LeaseLossReason): void;
 }
@@ -39,6 +42,8 @@ export class HeldLease implements Scheduled {
   phase: RenewalPhase = 'resting';
   /** When the renewal under way was sent. */
   sentAt = 0;
+  /** Its telemetry. */
+  readonly trace: LeaseTrace;
   readonly #clock: Clock;
   readonly #owner: HeldLeaseOwner;
   readonly #signal: CheckedSignal;
@@ -54,6 +59,7 @@ export class HeldLease implements Scheduled {
     this.#renewedAt = sentAt;
     this.#clock = clock;
     this.#owner = owner;
+    this.trace = new LeaseTrace(owner.telemetry);
     this.#signal = checkedSignal(() => this.check());
   }
 

@@ -24,6 +24,7 @@ import { lookUpEtcdError } from '../../protocol/error-table.ts';
 import type { LeaseId } from '../../protocol/int64.ts';
 import { GrpcCode } from '../../protocol/status.ts';
 import type { Timer } from '../../support/clock.ts';
+import { detached } from '../../telemetry/api.ts';
 import { publish } from '../../telemetry/channels.ts';
 import type { Caller } from '../connection/caller.ts';
 import { ClosedError, EtcdError, type LeaseLossReason } from '../errors.ts';
@@ -72,6 +73,7 @@ export class LeaseKeeper {
       get lastFailure() {
         return line.lastFailure;
       },
+      telemetry: caller.telemetry,
       onLost: (lease, reason) => this.#lost(lease, reason),
     };
   }
@@ -170,7 +172,8 @@ export class LeaseKeeper {
     }
     if (next === undefined) return;
     const { clock } = this.#caller;
-    const handle = clock.after(next.at - clock.now(), () => this.#tick(), { background });
+    // Renewals, and the streams they open, do not belong to the trace in which somebody took up a lease.
+    const handle = detached(() => clock.after(next.at - clock.now(), () => this.#tick(), { background }));
     this.#timer = { handle, at: next.at, background };
   }
 
@@ -221,6 +224,8 @@ export class LeaseKeeper {
     const lease = this.#leases.get(id);
     if (lease === undefined) return;
     if (!(ttlSeconds > 0)) return lease.lose('expired');
+    const now = this.#caller.clock.now();
+    lease.trace.renewed(lease.cutoffAt - now, now - sentAt);
     if (!lease.renewed(sentAt, ttlSeconds)) return;
     if (current && lease.phase === 'sent') this.#rest(lease);
     else this.#reschedule(lease);
@@ -265,6 +270,7 @@ export class LeaseKeeper {
     this.#leases.delete(lease.id);
     this.#waiting.delete(lease);
     this.#schedule.remove(lease);
+    lease.trace.lost(lease.id, reason);
     publish('etcdkit:lease:lost', () => ({ leaseId: lease.id, reason }));
     if (lease.phase === 'stopped') this.#arm();
     else this.#letGo();

@@ -19,6 +19,9 @@ import type { Revision } from '../../protocol/int64.ts';
 import type { ByteRange } from '../../protocol/keys.ts';
 import type { Timer } from '../../support/clock.ts';
 import { onAbort } from '../../support/signals.ts';
+import { detached } from '../../telemetry/api.ts';
+import { type Observed, observe } from '../../telemetry/metrics.ts';
+import { beginWatch, handleEvent } from '../../telemetry/watches.ts';
 import type { Caller } from '../connection/caller.ts';
 import { abortError } from '../connection/failures.ts';
 import { ClosedError, CompactedError, EtcdError, SlowReaderError } from '../errors.ts';
@@ -41,7 +44,7 @@ export interface WatchHubOptions {
   readonly farBehind?: bigint | undefined;
 }
 
-export class WatchHub implements LaneHost, SubscriptionHost, WatcherHost {
+export class WatchHub implements LaneHost, SubscriptionHost, WatcherHost, Observed {
   readonly caller: Caller;
   readonly #progressIntervalMs: number;
   readonly #farBehind: bigint;
@@ -51,6 +54,8 @@ export class WatchHub implements LaneHost, SubscriptionHost, WatcherHost {
   readonly #lanes = new Map<string, Lane>();
   readonly #rounds: ProgressRounds;
   #timer: Timer | undefined;
+  /** Ends the reports of lag and buffers; there are some while there are watches. */
+  #unobserve: (() => void) | undefined;
   /** The highest revision of the store that any answer told. */
   #latest = 0n;
   #closed = false;
@@ -71,6 +76,7 @@ export class WatchHub implements LaneHost, SubscriptionHost, WatcherHost {
     const subscription = new Subscription(this, range, watchSettings(options), options.from ?? 0n);
     const watcher = new Watcher(subscription, this, view);
     const { signal } = options;
+    subscription.trace = beginWatch(this.caller.telemetry.settings, range.key, range.end, subscription.from);
     if (this.#closed || this.caller.pool.closed) {
       this.fail(subscription, new ClosedError('the client'));
     } else if (signal?.aborted) {
@@ -83,7 +89,11 @@ export class WatchHub implements LaneHost, SubscriptionHost, WatcherHost {
 
   #start(subscription: Subscription, signal: AbortSignal | undefined): void {
     this.#subscriptions.add(subscription);
-    this.#tick();
+    const { telemetry } = this.caller;
+    telemetry.instruments?.watchActive.add(1);
+    if (telemetry.settings.enabled) this.#unobserve ??= observe(this);
+    // Neither timers nor streams belong to the trace of the first who watches.
+    detached(() => this.#tick());
     if (signal !== undefined) {
       const abort = (): void => this.#drop(subscription, abortError(signal), abortError(signal));
       this.#offAbort.set(subscription, onAbort(signal, abort));
@@ -120,6 +130,8 @@ export class WatchHub implements LaneHost, SubscriptionHost, WatcherHost {
   #end(subscription: Subscription, readerError: EtcdError | undefined, error: EtcdError): void {
     if (subscription.ended) return;
     subscription.end(error);
+    subscription.trace?.ended(error);
+    if (this.#subscriptions.has(subscription)) this.caller.telemetry.instruments?.watchActive.add(-1);
     subscription.queue.end(readerError);
     subscription.lane?.remove(subscription);
     subscription.resync?.close();
@@ -129,6 +141,31 @@ export class WatchHub implements LaneHost, SubscriptionHost, WatcherHost {
     if (this.#subscriptions.size > 0) return;
     this.#timer?.cancel();
     this.#timer = undefined;
+    this.#unobserve?.();
+    this.#unobserve = undefined;
+  }
+
+  handle<T>(subscription: Subscription, revision: bigint, work: () => T): T {
+    return handleEvent(this.caller.telemetry, subscription.trace, revision, work);
+  }
+
+  /** By how many revisions the reader that is furthest behind trails the store, as far as it is known. */
+  watchLag(): number {
+    let lag = 0n;
+    for (const subscription of this.#subscriptions) {
+      const { unread } = subscription;
+      if (unread === 0n || subscription.isAhead(this.#latest)) continue;
+      const behind = this.#latest + 1n - unread;
+      if (behind > lag) lag = behind;
+    }
+    return Number(lag);
+  }
+
+  /** How many events wait to be read. */
+  watchBuffered(): number {
+    let count = 0;
+    for (const subscription of this.#subscriptions) count += subscription.buffered;
+    return count;
   }
 
   progress(subscription: Subscription, options: ProgressOptions): Promise<Revision> {
@@ -183,6 +220,7 @@ export class WatchHub implements LaneHost, SubscriptionHost, WatcherHost {
 
   created(subscription: Subscription, storeRevision: bigint): void {
     this.#saw(storeRevision);
+    subscription.trace?.created(subscription.lane?.stream?.member.name, storeRevision);
     subscription.created(storeRevision);
     subscription.lagging = this.#isFarBehind(subscription) || subscription.isAhead(this.#latest);
     this.#sort(subscription);

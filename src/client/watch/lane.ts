@@ -17,7 +17,9 @@ import type { WatchResponse } from '../../protocol/generated/etcdserverpb.ts';
 import { GrpcCode } from '../../protocol/status.ts';
 import { type BackoffOptions, backoffMs } from '../../support/backoff.ts';
 import type { Timer } from '../../support/clock.ts';
+import { detached } from '../../telemetry/api.ts';
 import { publish } from '../../telemetry/channels.ts';
+import { beginResume, type ResumeTrace } from '../../telemetry/watches.ts';
 import type { Caller } from '../connection/caller.ts';
 import { toEtcdError } from '../connection/failures.ts';
 import type { Member } from '../connection/member.ts';
@@ -65,6 +67,8 @@ export class Lane implements WatchStreamOwner, SubscriptionLane {
   settled = false;
   /** Why the last stream ended; undefined before the first. */
   #brokenBy: string | undefined;
+  /** The replacement of a stream that broke, until there is another. */
+  #resume: ResumeTrace | undefined;
 
   constructor(kind: LaneKind, requireLeader: boolean | undefined, host: LaneHost) {
     this.kind = kind;
@@ -85,7 +89,10 @@ export class Lane implements WatchStreamOwner, SubscriptionLane {
     this.#subscriptions.add(subscription);
     subscription.lane = this;
     if (this.#stream !== undefined) this.#stream.create(subscription);
-    else if (this.#opening === undefined && this.#timer === undefined) void this.#open();
+    else if (this.#opening === undefined && this.#timer === undefined) {
+      // What comes on a stream is handled in the context it was opened in, and this one is everybody's.
+      detached(() => void this.#open());
+    }
   }
 
   remove(subscription: Subscription): void {
@@ -109,6 +116,8 @@ export class Lane implements WatchStreamOwner, SubscriptionLane {
     this.#stream = undefined;
     this.settled = false;
     this.#brokenBy = undefined;
+    this.#resume?.abandoned();
+    this.#resume = undefined;
     this.#failures = 0;
     this.#refusals = 0;
   }
@@ -129,6 +138,7 @@ export class Lane implements WatchStreamOwner, SubscriptionLane {
     } catch (error) {
       if (this.#opening !== opening) return;
       this.#opening = undefined;
+      this.#resume?.attemptFailed(error);
       this.#openFailed(error);
       return;
     }
@@ -143,6 +153,8 @@ export class Lane implements WatchStreamOwner, SubscriptionLane {
       this.broken(stream, stream.failure);
       return;
     }
+    this.#resume?.resumed(stream.member.name, this.size);
+    this.#resume = undefined;
     const reason = this.#brokenBy;
     if (reason !== undefined) {
       const { name: endpoint } = stream.member;
@@ -159,6 +171,7 @@ export class Lane implements WatchStreamOwner, SubscriptionLane {
         this.#host.fail(subscription, error);
       }
     }
+    this.#detached();
     if (this.size > 0) this.#reopen(error.message);
   }
 
@@ -182,16 +195,18 @@ export class Lane implements WatchStreamOwner, SubscriptionLane {
     // One that breaks while it is being opened is looked at when the opening is done.
     if (stream !== this.#stream) return;
     const { member } = stream;
-    this.#leave(member);
     const reason = failure === undefined ? 'the server ended the stream' : failure.details;
+    this.#leave(member, reason);
     const error = this.#judge(failure, member);
     if (error === undefined) this.#reopen(reason);
     else for (const subscription of [...this.#subscriptions]) this.#host.fail(subscription, error);
   }
 
   /** Takes note that the stream is gone. */
-  #leave(avoid: Member | undefined): void {
+  #leave(avoid: Member | undefined, reason: string): void {
     this.#stream = undefined;
+    const traces = Array.from(this.#subscriptions, ({ trace }) => trace);
+    this.#resume ??= beginResume(this.#host.caller.telemetry, reason, traces);
     this.settled = false;
     this.#avoid = new Set(avoid === undefined ? [] : [avoid]);
     if (this.#host.caller.clock.now() - this.#openedAt >= STABLE_MS) {
@@ -199,6 +214,13 @@ export class Lane implements WatchStreamOwner, SubscriptionLane {
       this.#oversized = 0;
     }
     for (const subscription of this.#subscriptions) subscription.leftStream();
+    this.#detached();
+  }
+
+  /** Takes note that what should run does not. Moving from one lane to another is no interruption, and not noted. */
+  #detached(): void {
+    const now = this.#host.caller.clock.now();
+    for (const subscription of this.#subscriptions) subscription.detachedSince ??= now;
   }
 
   /** The error to give up with, if it is time to. */
@@ -220,13 +242,14 @@ export class Lane implements WatchStreamOwner, SubscriptionLane {
 
   disordered(): void {
     this.#serial = true;
-    this.#leave(undefined);
+    this.#leave(undefined, 'the server answers out of order');
     void this.#open();
   }
 
   created(subscription: Subscription, response: WatchResponse): void {
     this.#refusals = 0;
     subscription.aliveSince = Math.floor(this.#host.caller.clock.now());
+    subscription.detachedSince = undefined;
     this.#host.created(subscription, response.header?.revision ?? 0n);
   }
 
@@ -265,7 +288,7 @@ export class Lane implements WatchStreamOwner, SubscriptionLane {
     this.#refusals += 1;
     this.#host.caller.dropToken();
     this.#stream?.close();
-    this.#leave(undefined);
+    this.#leave(undefined, reason);
     this.#brokenBy = reason;
     if (this.#refusals === 1) void this.#open();
     else this.#reopen(reason);
@@ -273,6 +296,9 @@ export class Lane implements WatchStreamOwner, SubscriptionLane {
 
   received(subscription: Subscription, response: WatchResponse): void {
     const storeRevision = response.header?.revision ?? 0n;
+    if (response.events.length > 0) {
+      this.#host.caller.telemetry.instruments?.watchEvents.add(response.events.length);
+    }
     if (response.events.length > 0 || response.fragment || subscription.incomplete) {
       subscription.take(response);
     } else {

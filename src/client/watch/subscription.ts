@@ -16,6 +16,7 @@ import type { Revision } from '../../protocol/int64.ts';
 import type { ByteRange } from '../../protocol/keys.ts';
 import type { Init } from '../../protocol/wire.ts';
 import { type Deferred, deferred } from '../../support/signals.ts';
+import type { WatchTrace } from '../../telemetry/watches.ts';
 import type { Member } from '../connection/member.ts';
 import { type ResyncReason, revisionOf } from './events.ts';
 import { serverFilters, type WatchSettings } from './options.ts';
@@ -105,7 +106,11 @@ export class Subscription {
   refusals = 0;
   /** When it was created on its present stream: whole milliseconds on the client's clock. */
   aliveSince = 0;
+  /** Since when no stream carries it although one should, in ms on the client's clock; undefined while one does. */
+  detachedSince: number | undefined;
   ended = false;
+  /** Its span, until it was made. */
+  trace: WatchTrace | undefined;
   readonly #host: SubscriptionHost;
   #queue: EventQueue | undefined;
   /** What came of the newest revision in a response that is not complete. */
@@ -125,6 +130,11 @@ export class Subscription {
   get queue(): EventQueue {
     this.#queue ??= new EventQueue(this.settings.bufferSize, () => this.#host.room(this));
     return this.#queue;
+  }
+
+  /** How many entries wait in its queue. */
+  get buffered(): number {
+    return this.#queue?.count ?? 0;
   }
 
   /** Whether its queue is full. */

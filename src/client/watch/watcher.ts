@@ -24,6 +24,8 @@ import type { Subscription } from './subscription.ts';
 export interface WatcherHost {
   closeWatcher(subscription: Subscription): void;
   progress(subscription: Subscription, options: ProgressOptions): Promise<Revision>;
+  /** Does the work for an event in a span that is linked to what caused it. */
+  handle<T>(subscription: Subscription, revision: bigint, work: () => T): T;
 }
 
 /**
@@ -81,6 +83,15 @@ export class Watcher<V = string> implements AsyncIterable<WatchEvent<V>>, AsyncD
   }
 
   /**
+   * Since when the watch is interrupted, in milliseconds by the client's clock: no member can be reached, or none has
+   * confirmed it anew. What happens meanwhile comes when it goes on. Undefined while it runs. A connection that has
+   * fallen silent is noticed by the client's keepalive.
+   */
+  get detachedSince(): number | undefined {
+    return this.#subscription.detachedSince;
+  }
+
+  /**
    * Resolves when everything that was in the store at the time of the call has been put
    * before the reader: with a revision at or above the store's, up to which all events have
    * been handed out or are in the buffer, ahead of everything newer.
@@ -94,6 +105,21 @@ export class Watcher<V = string> implements AsyncIterable<WatchEvent<V>>, AsyncD
    */
   progress(options: ProgressOptions = {}): Promise<Revision> {
     return this.#host.progress(this.#subscription, options);
+  }
+
+  /**
+   * Does what an event calls for in a span of OpenTelemetry's, so that the calls made by it
+   * belong together: one trace for each event (or batch, or whatever is given), linked to
+   * the span that made this watch and, if this process made the change, to that write. Just
+   * calls `work` where there is no OpenTelemetry. Returns what `work` returns.
+   *
+   * @example
+   * ```ts
+   * for await (const event of watcher) await watcher.handle(event, () => refresh(event));
+   * ```
+   */
+  handle<T>(event: WatchEvent<V> | WatchBatch<V>, work: () => T): T {
+    return this.#host.handle(this.#subscription, event.revision, work);
   }
 
   /** Ends the watch, here and at the server, and a loop over it. Can be called twice. */

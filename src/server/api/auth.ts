@@ -30,9 +30,9 @@ export function authMethods(member: ServingMember, guard: Guard): readonly Metho
     toEntry: (request: I, signal: AbortSignal) => Entry | Promise<Entry>,
     fields: (result: Result) => object = () => ({}),
   ): Method =>
-    guard.unary<I, O>(descriptor, async (request, { signal }, actor) => {
+    guard.unary<I, O>(descriptor, async (request, { signal, span }, actor) => {
       const entry = await toEntry(request, signal);
-      const { result, revision } = await member.propose(entry, { actor, signal });
+      const { result, revision } = await member.propose(entry, { actor, signal, span });
       return { header: headerOf(member, revision), ...fields(result) } as Init<O>;
     });
   const { hasher } = member;
@@ -91,14 +91,14 @@ export function authMethods(member: ServingMember, guard: Guard): readonly Metho
 async function logIn(
   member: ServingMember,
   who: { readonly name: string; readonly password: string },
-  { signal }: ServerCall,
+  { signal, span }: ServerCall,
 ): Promise<{ readonly login: AppliedLogin; readonly revision: number }> {
   // Somebody who was told just now that a password is changed must not get in with the old one at another member.
   await member.linearize(signal);
   for (;;) {
     const checked = accepted(await checkPassword(member.state.auth, member.hasher, who, signal));
     const authenticate = { name: who.name, simpleToken: member.tokens.prefix() };
-    const proposed: Proposed = await member.propose({ authenticate }, { signal });
+    const proposed: Proposed = await member.propose({ authenticate }, { signal, span });
     const { login } = expect(proposed.result, 'auth-login');
     if (login.revision === checked.revision) return { login, revision: proposed.revision };
   }

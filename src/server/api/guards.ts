@@ -96,9 +96,9 @@ export class MemberGuard implements Guard {
       lost.reject(new RpcError(Refusals.NoLeader));
       cut.abort();
     });
-    const { path, metadata, commonName, via } = call;
+    const { path, metadata, commonName, via, span } = call;
     try {
-      await Promise.race([run({ path, metadata, commonName, via, signal: cut.signal }), lost.promise]);
+      await Promise.race([run({ path, metadata, commonName, via, span, signal: cut.signal }), lost.promise]);
     } finally {
       offWatch();
       offAbort();

@@ -31,6 +31,7 @@ import { type QueryResult, query } from '../mvcc/query.ts';
 import { type ApplyError, readTxn } from '../mvcc/txn.ts';
 import { type Refusal, Refusals, RpcError } from '../refusals.ts';
 import type { Encoded, Method, Outlet, Reply, ServerCall } from '../rpc/call.ts';
+import { during } from '../tracing.ts';
 import type { ApiOptions, Guard } from './guard.ts';
 import { headerAfter, headerOf } from './header.ts';
 import { checkDelete, checkedFirst, checkPut, checkRange, checkRangeStream, refuse } from './kv-check.ts';
@@ -77,7 +78,8 @@ class KvService {
   };
 
   readonly put = async (request: PutRequest, call: ServerCall, actor: Actor): Promise<Reply<PutResponse>> => {
-    const done = await this.#member.propose({ put: request }, { actor, signal: call.cancellation ?? call.signal });
+    const signal = call.cancellation ?? call.signal;
+    const done = await this.#member.propose({ put: request }, { actor, signal, span: call.span });
     return encodePut(headerAfter(this.#member, done), resultOf(done, 'put'));
   };
 
@@ -87,13 +89,14 @@ class KvService {
     actor: Actor,
   ): Promise<Reply<DeleteRangeResponse>> => {
     const signal = call.cancellation ?? call.signal;
-    const done = await this.#member.propose({ deleteRange: request }, { actor, signal });
+    const done = await this.#member.propose({ deleteRange: request }, { actor, signal, span: call.span });
     return encodeDelete(headerAfter(this.#member, done), resultOf(done, 'delete'), request.prevKv);
   };
 
   readonly txn = async (request: TxnRequest, call: ServerCall, actor: Actor): Promise<Reply<TxnResponse>> => {
     if (isReadOnly(request)) return this.#readTxn(request, call, actor);
-    const done = await this.#member.propose({ txn: request }, { actor, signal: call.cancellation ?? call.signal });
+    const signal = call.cancellation ?? call.signal;
+    const done = await this.#member.propose({ txn: request }, { actor, signal, span: call.span });
     return encodeTxn(headerAfter(this.#member, done), resultOf(done, 'txn'), request);
   };
 
@@ -102,7 +105,7 @@ class KvService {
     call: ServerCall,
     actor: Actor,
   ): Promise<Reply<CompactionResponse>> => {
-    const done = await this.#member.propose({ compaction: request }, { actor, signal: call.signal });
+    const done = await this.#member.propose({ compaction: request }, { actor, signal: call.signal, span: call.span });
     if (request.physical) await this.#member.swept?.(call.signal);
     return { header: headerAfter(this.#member, done) };
   };
@@ -124,7 +127,8 @@ class KvService {
 
   async #catchUp(serializable: boolean, call: ServerCall, actor: Actor): Promise<void> {
     if (serializable) return;
-    await this.#member.linearize(call.cancellation ?? call.signal);
+    const waited = this.#member.linearize(call.cancellation ?? call.signal);
+    await (call.span ? during(call.span, 'raft.read_index', waited) : waited);
     refuse(this.#member.state.auth.checkUnchanged(actor));
   }
 }

@@ -52,11 +52,11 @@ class LeaseService {
 
   readonly grant = async (
     { ID, TTL }: LeaseGrantRequest,
-    { signal }: ServerCall,
+    { signal, span }: ServerCall,
     actor: Actor,
   ): Promise<Init<LeaseGrantResponse>> => {
     const leaseGrant = { ID: ID === 0n ? freeLeaseId(this.#member, this.#random) : ID, TTL };
-    const done = await this.#member.propose({ leaseGrant }, { actor, signal });
+    const done = await this.#member.propose({ leaseGrant }, { actor, signal, span });
     const { result } = done;
     if (result.type !== 'lease-grant') throw new TypeError(`a lease was to be granted, and a ${result.type} applied`);
     return { header: headerAfter(this.#member, done), ID: result.id, TTL: BigInt(result.ttlSeconds) };
@@ -64,10 +64,10 @@ class LeaseService {
 
   readonly revoke = async (
     { ID }: LeaseRevokeRequest,
-    { signal }: ServerCall,
+    { signal, span }: ServerCall,
     actor: Actor,
   ): Promise<Init<LeaseRevokeResponse>> => {
-    const done = await this.#member.propose({ leaseRevoke: { ID } }, { actor, signal });
+    const done = await this.#member.propose({ leaseRevoke: { ID } }, { actor, signal, span });
     return { header: headerAfter(this.#member, done) };
   };
 

@@ -49,7 +49,7 @@ export class LocalKv {
     const txn = TxnRequest.decode(TxnRequest.encode(init));
     const actor = await this.#identities.of(this.#call);
     refuse(this.#member.state.access.txn(txn, actor));
-    const { result, revision } = await this.#member.propose({ txn }, { actor, signal });
+    const { result, revision } = await this.#member.propose({ txn }, { actor, signal, span: this.#call.span });
     if (result.type !== 'txn') throw new TypeError(`a transaction came to ${result.type}`);
     return { succeeded: result.succeeded, results: result.results, revision };
   }
@@ -71,7 +71,9 @@ export class LocalKv {
     const request = { key, rangeEnd: new Uint8Array(), prevKv: false };
     const actor = await this.#identities.of(this.#call);
     refuse(this.#member.state.access.deleteRange(request, actor));
-    const { revision } = await this.#member.propose({ deleteRange: request }, { actor, signal: this.signal });
+    const { signal } = this;
+    const options = { actor, signal, span: this.#call.span };
+    const { revision } = await this.#member.propose({ deleteRange: request }, options);
     return revision;
   }
 
@@ -79,7 +81,8 @@ export class LocalKv {
   async grant(id: bigint, ttlSeconds: number): Promise<void> {
     const actor = await this.#identities.of(this.#call);
     refuse(this.#member.state.access.user(undefined, actor));
-    await this.#member.propose({ leaseGrant: { ID: id, TTL: BigInt(ttlSeconds) } }, { actor });
+    const leaseGrant = { ID: id, TTL: BigInt(ttlSeconds) };
+    await this.#member.propose({ leaseGrant }, { actor, span: this.#call.span });
   }
 
   /** @throws RpcError `Canceled`, if the caller is gone. */

@@ -29,8 +29,8 @@ export function maintenanceMethods(
   defragment: () => Promise<void>,
 ): readonly Method[] {
   return [
-    guard.unary(Maintenance.alarm, async (alarm, { signal }, actor) => {
-      const { result, revision } = await member.propose({ alarm }, { actor, signal });
+    guard.unary(Maintenance.alarm, async (alarm, { signal, span }, actor) => {
+      const { result, revision } = await member.propose({ alarm }, { actor, signal, span });
       return { header: headerOf(member, revision), alarms: result.type === 'alarm' ? result.alarms : [] };
     }),
     guard.unary(Maintenance.status, async () => status(member)),

@@ -273,12 +273,11 @@ export class StateMachine implements AppliedState {
     return refusal ? refused(refusal) : applyRequest(this.#parts, kind, request, occasion);
   }
 
-  /** Nobody here waits for such a request. */
   #version2(entry: Entry): AppliedEntry {
     const request = readV2Request(entry.data);
     if (!request) return UNREADABLE;
     applyV2Request(this.members, request);
-    return { requestId: 0n, outcome: { type: 'cluster-change' } };
+    return { requestId: request.id, outcome: { type: 'cluster-change' } };
   }
 
   #confChange(entry: Entry): AppliedEntry {

@@ -52,6 +52,7 @@ function tlsOf(values: Values): PeerTls | undefined {
     crlFile: given(values['peer-crl-file']),
     allowedCommonNames: given(values['peer-cert-allowed-cn'])?.split(','),
     allowedHostnames: given(values['peer-cert-allowed-hostname'])?.split(','),
+    skipAddressCheck: values['peer-skip-client-san-verification'],
     // Nobody vouches for certificates that members make for themselves.
     trustAnyServer: own !== undefined,
     ...tlsVersionsOf(values),

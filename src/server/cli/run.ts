@@ -10,6 +10,7 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { EtcdServer } from '../etcd-server.ts';
 import type { ServerLog } from '../log.ts';
 import { timeOfDay } from '../system.ts';
 import { ETCD_VERSION } from '../version.ts';
@@ -24,6 +25,7 @@ import { LogLines } from './log-lines.ts';
 import { openOutputs } from './outputs.ts';
 import { checkNewCluster, logSettingsOf, type ServerSettings, settingsOf } from './settings.ts';
 import { serveUntilSignal } from './signals.ts';
+import { type Exporting, startExporting } from './tracing.ts';
 import { helpText, USAGE, versionText } from './usage.ts';
 
 const CALLER = 'cli/run.ts';
@@ -63,6 +65,7 @@ async function start({ given: flags, rest }: CommandLine, environment: CommandCo
   // Until the settings are known, to stderr.
   let log: ServerLog = new LogLines({ level: 'info', format: 'json', timeOfDay, outputs: openOutputs(['stderr']) });
   let settings: ServerSettings;
+  let exporting: Exporting | undefined;
   try {
     if (rest[0] !== undefined) throw new SettingsError(`'${rest[0]}' is not a valid flag`);
     const given = await gather(flags, environment, log);
@@ -70,13 +73,16 @@ async function start({ given: flags, rest }: CommandLine, environment: CommandCo
     log = new LogLines({ ...logging, timeOfDay, outputs: openOutputs(logging.outputs) });
     settings = await settingsOf(given, (message, fields) => log.write('warn', 'cli/settings.ts', message, fields));
     noteIdle(given, log);
+    exporting = await startExporting(given.values(), environment, log);
   } catch (error) {
     return fail(log, 'failed to verify flags', error);
   }
   try {
-    return await run(settings, log);
+    return await run(settings, log, exporting);
   } catch (error) {
     return fail(log, 'discovery failed', error);
+  } finally {
+    await exporting?.shutdown();
   }
 }
 
@@ -125,7 +131,7 @@ function noteIdle(given: Given, log: ServerLog): void {
   }
 }
 
-async function run(settings: ServerSettings, log: ServerLog): Promise<number> {
+async function run(settings: ServerSettings, log: ServerLog, exporting: Exporting | undefined): Promise<number> {
   const { server: options } = settings;
   const initialised = existsSync(join(options.dataDir, 'member'));
   if (!initialised) checkNewCluster(settings);
@@ -145,7 +151,16 @@ async function run(settings: ServerSettings, log: ServerLog): Promise<number> {
   await makeCertificates(settings.certificates, log);
   // Only now: most of what there is to load is behind it, and help and errors should not wait for that.
   const { EtcdServer } = await import('../etcd-server.ts');
-  const reason = await serveUntilSignal(() => EtcdServer.start({ ...options, log }), GRACE_MS, log);
+  const start = async (): Promise<Pick<EtcdServer, 'failed' | 'stop'>> => {
+    const server = await EtcdServer.start({ ...options, log });
+    const stop: EtcdServer['stop'] = async (how) => {
+      await server.stop(how);
+      // Before the process ends by its signal.
+      await exporting?.shutdown();
+    };
+    return { failed: server.failed, stop };
+  };
+  const reason = await serveUntilSignal(start, GRACE_MS, log);
   // One that was removed has done all that it was there for.
   if (reason === undefined || (reason instanceof Error && reason.name === 'MemberRemovedError')) return 0;
   return fail(log, 'server failed', reason);

@@ -88,6 +88,8 @@ export async function settingsOf(given: Given, warn: Warn): Promise<ServerSettin
       bcryptCost: bcryptCostOf(values['bcrypt-cost'], warn),
       heartbeatMs: values['heartbeat-interval'],
       electionMs: values['election-timeout'],
+      initialElectionTickAdvance: values['initial-election-tick-advance'],
+      ...corruptionChecksOf(values),
       quotaBytes: values['quota-backend-bytes'],
       snapshotCount: values['snapshot-count'],
       snapshotCatchUpEntries: values['snapshot-catchup-entries'],
@@ -205,6 +207,20 @@ function gatesOf(values: Values): ReadonlyMap<string, boolean> {
     gates.set(name, on === 'true');
   }
   return gates;
+}
+
+function corruptionChecksOf(
+  values: Values,
+): Pick<EtcdServerOptions, 'initialCorruptCheck' | 'corruptCheckMs' | 'compactHashCheckMs'> {
+  const hashes = gateOf(values, 'CompactHashCheck', values['experimental-compact-hash-check-enabled']);
+  const [everyMs, hashesMs] = [values['corrupt-check-time'], values['compact-hash-check-time']];
+  if (hashes && hashesMs <= 0)
+    throw new SettingsError(`--experimental-compact-hash-check-time must be >0 (set to ${hashesMs}ms)`);
+  return {
+    initialCorruptCheck: gateOf(values, 'InitialCorruptCheck', values['experimental-initial-corrupt-check']),
+    corruptCheckMs: everyMs > 0 ? everyMs : undefined,
+    compactHashCheckMs: hashes ? hashesMs : undefined,
+  };
 }
 
 function checkpointsOf(values: Values): boolean {

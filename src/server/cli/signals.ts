@@ -24,7 +24,7 @@ const NAMES: Readonly<Record<Signal, string>> = { SIGTERM: 'terminated', SIGINT:
  * @throws what `start` throws.
  */
 export async function serveUntilSignal(
-  start: () => Promise<EtcdServer>,
+  start: () => Promise<Pick<EtcdServer, 'failed' | 'stop'>>,
   graceMs: number,
   log: ServerLog,
 ): Promise<unknown> {

@@ -195,9 +195,11 @@ function gatewayCall(method: Method, client: JsonClient): ServerCall {
 
 const METADATA_PREFIX = 'grpc-metadata-';
 
-/** `Authorization` is passed on, and what is marked as metadata. */
+/** Headers that are passed on as they are; of the others, what is marked as metadata. */
+const PASSED_ON = new Set(['authorization', 'traceparent', 'tracestate']);
+
 function metadataOf(headers: JsonClient['headers'], name: string): string | undefined {
-  const value = headers[`${METADATA_PREFIX}${name}`] ?? (name === 'authorization' ? headers[name] : undefined);
+  const value = headers[`${METADATA_PREFIX}${name}`] ?? (PASSED_ON.has(name) ? headers[name] : undefined);
   return typeof value === 'string' ? value : value?.[0];
 }
 

@@ -7,9 +7,11 @@
  *
  * @module
  */
+
+import type { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
-import tls, { type SecureVersion, type TLSSocket } from 'node:tls';
+import tls, { type PeerCertificate, type SecureVersion, type TLSSocket } from 'node:tls';
 
 /** PEM text itself, or where to read it, again for each handshake. */
 export type PemSource = string | Uint8Array | { readonly path: string };
@@ -26,6 +28,8 @@ export interface PortTlsOptions {
   readonly allowedCommonNames?: readonly string[] | undefined;
   /** Hosts or addresses, of which a client's certificate must name one. Default: any. */
   readonly allowedHostnames?: readonly string[] | undefined;
+  /** Asked of a client with a certificate, and where it comes from: whether it is let in. Never rejects. Default: yes. */
+  readonly admits?: ((certificate: X509Certificate, address: string) => Promise<boolean>) | undefined;
   /** Default: TLS 1.2. */
   readonly minVersion?: SecureVersion | undefined;
   readonly maxVersion?: SecureVersion | undefined;
@@ -51,8 +55,9 @@ export class TlsAcceptor {
       handshakeTimeout: handshakeMs,
     });
     this.#server.on('secureConnection', (socket: TLSSocket) => {
-      if (this.#maySpeak(socket)) accepted(socket);
-      else socket.destroy();
+      if (!this.#maySpeak(socket)) socket.destroy();
+      else if (options.admits) void this.#ask(options.admits, socket, accepted);
+      else accepted(socket);
     });
     this.#server.on('tlsClientError', (_error, socket) => socket.destroy());
   }
@@ -97,13 +102,36 @@ export class TlsAcceptor {
   }
 
   #maySpeak(socket: TLSSocket): boolean {
-    const { allowedCommonNames: names = [], allowedHostnames: hosts = [] } = this.#options;
-    if (names.length === 0 && hosts.length === 0) return true;
-    if (!socket.authorized) return false;
-    const certificate = socket.getPeerCertificate();
-    if (names.length > 0 && !names.includes(certificate.subject.CN as string)) return false;
-    return hosts.length === 0 || hosts.some((host) => tls.checkServerIdentity(host, certificate) === undefined);
+    const { allowedCommonNames = [], allowedHostnames = [] } = this.#options;
+    if (allowedCommonNames.length === 0 && allowedHostnames.length === 0) return true;
+    return socket.authorized && hasAllowedName(socket.getPeerCertificate(), this.#options);
   }
+
+  async #ask(
+    admits: NonNullable<PortTlsOptions['admits']>,
+    socket: TLSSocket,
+    accepted: (socket: TLSSocket) => void,
+  ): Promise<void> {
+    // Whoever takes the connection listens later; it may break before.
+    socket.on('error', () => {});
+    const certificate = socket.getPeerX509Certificate();
+    const { remoteAddress } = socket;
+    const admitted = !certificate || remoteAddress === undefined || (await admits(certificate, remoteAddress));
+    if (!admitted) socket.destroy();
+    else if (!socket.destroyed) accepted(socket);
+  }
+}
+
+/** Whether a certificate has one of the names that it must have one of. */
+export function hasAllowedName(
+  certificate: PeerCertificate,
+  {
+    allowedCommonNames: names = [],
+    allowedHostnames: hosts = [],
+  }: Pick<PortTlsOptions, 'allowedCommonNames' | 'allowedHostnames'>,
+): boolean {
+  if (names.length > 0 && !names.includes(certificate.subject.CN as string)) return false;
+  return hosts.length === 0 || hosts.some((host) => tls.checkServerIdentity(host, certificate) === undefined);
 }
 
 async function readPem(source: PemSource | undefined): Promise<string | undefined> {

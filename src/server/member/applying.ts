@@ -4,8 +4,10 @@
  * @module
  */
 import type { Clock, Timer } from '../../support/clock.ts';
+import { ETCD } from '../../telemetry/semconv.ts';
 import type { StateMachine } from '../apply/machine.ts';
 import type { ConfChange, Entry, RawNode } from '../raft/index.ts';
+import type { EntrySpans } from './entry-spans.ts';
 import { MemberRemovedError } from './errors.ts';
 import type { ResolvedOptions } from './options.ts';
 import type { Peers } from './peers.ts';
@@ -23,6 +25,8 @@ export interface ApplyingOptions {
   readonly peers: Peers;
   readonly proposals: Proposals;
   readonly space: Space;
+  /** Default: nothing is traced. */
+  readonly spans?: EntrySpans | undefined;
   /** This member leads, and has applied all that its predecessors did. May be said more than once in a term. */
   readonly begunTerm: (term: number) => void;
   readonly failed: (error: unknown) => void;
@@ -39,10 +43,15 @@ export class Applying {
 
   /** Applies the next entry. */
   apply(entry: Entry): void {
-    const { clock, options, state, node, proposals, space, begunTerm } = this.#options;
+    const { clock, options, state, node, proposals, space, spans, begunTerm } = this.#options;
     const { observe } = options;
+    const span = spans?.applying(entry);
     const now = clock.now();
     const { requestId, kind, outcome, confChange, wantsAlarm, removedSelf } = state.apply(entry, now);
+    if (span) {
+      span.set({ [ETCD.requestKind]: kind ?? 'none', [ETCD.revision]: state.store.revision });
+      span.end();
+    }
     if (observe.appliedEntry) {
       observe.appliedEntry(clock.now() - now, entry.index, kind, outcome?.type !== 'refused');
     }

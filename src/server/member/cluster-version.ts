@@ -13,6 +13,7 @@ import type { InternalRaftRequest } from '../../protocol/generated/raftinternalp
 import type { Init } from '../../protocol/wire.ts';
 import type { Clock, Timer } from '../../support/clock.ts';
 import type { Members } from '../apply/state.ts';
+import { type V2Put, versionPut } from '../apply/v2-request.ts';
 
 /** How often the leader looks, in ms. */
 const CHECK_MS = 4_000;
@@ -29,6 +30,7 @@ export interface ClusterVersionOptions {
   /** Versions of the others, by id. */
   readonly versions: () => Promise<ReadonlyMap<bigint, string>>;
   readonly propose: (request: Init<InternalRaftRequest>) => Promise<unknown>;
+  readonly proposeV2: (put: V2Put) => Promise<unknown>;
 }
 
 /** See the head of this file. */
@@ -69,13 +71,14 @@ export class ClusterVersion {
   }
 
   async #check(): Promise<void> {
-    const { id, version, members, versions, propose } = this.#options;
+    const { id, version, members, versions, propose, proposeV2 } = this.#options;
     const list = members.list();
     const said = list.length > 1 ? await versions() : new Map<bigint, string>();
     if (!this.#leading) return;
     const all = list.map((member) => minorOf(member.id === id ? version : said.get(member.id)));
-    const request = decide(all, members);
-    if (request) await propose(request);
+    const decision = decide(all, members);
+    if (decision === 'end downgrade') await propose({ downgradeInfoSet: { enabled: false, ver: '' } });
+    else if (decision) await proposeV2(versionPut(decision.version));
   }
 }
 
@@ -83,16 +86,16 @@ export class ClusterVersion {
 function decide(
   all: readonly (string | undefined)[],
   { clusterVersion, downgradeTarget }: Members,
-): Init<InternalRaftRequest> | undefined {
+): { readonly version: string } | 'end downgrade' | undefined {
   const known = all.filter((one) => one !== undefined);
   const lowest = known.length === all.length ? known.reduce((a, b) => (isLess(b, a) ? b : a)) : undefined;
-  if (clusterVersion === undefined) return { clusterVersionSet: { ver: lowest ?? LEAST } };
+  if (clusterVersion === undefined) return { version: lowest ?? LEAST };
   if (lowest === undefined) return undefined;
   const target = minorOf(downgradeTarget);
   const asked = lowest === target && isLess(lowest, clusterVersion);
-  if (asked || isLess(clusterVersion, lowest)) return { clusterVersionSet: { ver: lowest } };
+  if (asked || isLess(clusterVersion, lowest)) return { version: lowest };
   const isDown = target !== undefined && known.every((one) => one === target);
-  return isDown ? { downgradeInfoSet: { enabled: false, ver: '' } } : undefined;
+  return isDown ? 'end downgrade' : undefined;
 }
 
 /** `3.5.0` of `3.5.30`; undefined if it is no version. */

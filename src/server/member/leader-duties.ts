@@ -11,6 +11,7 @@ import { AlarmRequestAlarmAction, AlarmType } from '../../protocol/generated/etc
 import type { InternalRaftRequest } from '../../protocol/generated/raftinternalpb.ts';
 import type { Init } from '../../protocol/wire.ts';
 import type { StateMachine } from '../apply/machine.ts';
+import type { V2Put } from '../apply/v2-request.ts';
 import { ClusterVersion } from './cluster-version.ts';
 import { Compactor } from './compactor.ts';
 import { Corruption } from './corruption.ts';
@@ -25,6 +26,7 @@ export interface LeaderDutiesOptions {
   readonly peers: Peers;
   readonly leases: LeaseKeeper;
   readonly propose: (request: Init<InternalRaftRequest>) => Promise<unknown>;
+  readonly proposeV2: (put: V2Put) => Promise<unknown>;
   readonly linearize: (signal: AbortSignal) => Promise<void>;
   /** Fires when the member ends. */
   readonly ending: AbortSignal;
@@ -41,7 +43,7 @@ export class LeaderDuties {
   #leading = false;
 
   constructor(fields: LeaderDutiesOptions) {
-    const { id, options, state, peers, propose, linearize, ending } = fields;
+    const { id, options, state, peers, propose, proposeV2, linearize, ending } = fields;
     const { clock, version } = options;
     this.#options = fields;
     this.#version = new ClusterVersion({
@@ -51,6 +53,7 @@ export class LeaderDuties {
       members: state.members,
       versions: () => peers.versions(),
       propose,
+      proposeV2,
     });
     this.#corruption = new Corruption({
       id,

@@ -17,7 +17,9 @@
  * @module
  */
 import type { Entry, MemoryStorage, Message, RawNode, ReadState, Ready, Snapshot, SoftState } from '../raft/index.ts';
+import type { WorkSpan } from '../tracing.ts';
 import type { WalBatch, WalSnapshot } from '../wal/index.ts';
+import type { EntrySpans } from './entry-spans.ts';
 import type { Journal } from './journal.ts';
 import type { Peers } from './peers.ts';
 
@@ -61,6 +63,8 @@ export interface LoopOptions {
   /** Monotonic time in ms. */
   readonly now: () => number;
   readonly tasks: LoopTasks;
+  /** Times the work on entries. Default: nobody does. */
+  readonly spans?: EntrySpans | undefined;
 }
 
 /** Storage work that is underway. */
@@ -72,6 +76,8 @@ interface Append {
   readonly begunAt: number;
   /** For an image: makes it the state. */
   swap: (() => void) | undefined;
+  /** Of the entries that somebody keeps a trace of. */
+  spans: readonly WorkSpan[] | undefined;
   done: boolean;
 }
 
@@ -138,6 +144,7 @@ export class Loop {
   /** Ends it; what is underway is not answered any more. */
   end(): void {
     this.#ended = true;
+    this.#options.spans?.stop();
     this.#whenApplied?.();
   }
 
@@ -176,8 +183,11 @@ export class Loop {
   };
 
   #handle(ready: Ready): void {
-    const { tasks, peers } = this.#options;
-    if (ready.softState) tasks.softState(ready.softState);
+    const { tasks, peers, spans, node } = this.#options;
+    if (ready.softState) {
+      tasks.softState(ready.softState);
+      if (ready.softState.role !== 'StateLeader') spans?.abandon();
+    }
     if (ready.readStates.length > 0) tasks.readStates(ready.readStates);
     let work: Message | undefined;
     let apply: Message | undefined;
@@ -194,16 +204,28 @@ export class Loop {
       out.push(...votes);
       votes = [];
     }
+    // Alone there is nobody to wait for.
+    if (spans && work && node.raft.role === 'StateLeader' && !node.raft.tracker.isSingleton)
+      spans.replicating(work.entries);
     if (out.length > 0) peers.send(out);
     if (work) this.#append(work, ready.hardState, votes);
     if (apply) {
+      spans?.committed(apply.entries.at(-1)?.index ?? 0);
       this.#applies.push(apply);
       this.#applySome();
     }
   }
 
   #append(work: Message, hardState: Ready['hardState'], votes: readonly Message[]): void {
-    const append: Append = { work, hardState, votes, begunAt: this.#options.now(), swap: undefined, done: false };
+    const append: Append = {
+      work,
+      hardState,
+      votes,
+      begunAt: this.#options.now(),
+      swap: undefined,
+      spans: undefined,
+      done: false,
+    };
     if (work.snapshot || this.#installing) {
       this.#held.push(append);
       this.#installing ??= this.#writeHeld();
@@ -214,12 +236,15 @@ export class Loop {
     const { work, hardState } = append;
     this.#appends.push(append);
     const done = this.#options.journal.append({ entries: work.entries, hardState });
-    if (done === undefined) this.#written(append);
-    else
-      done.then(
-        () => this.#guarded(() => this.#written(append)),
-        (error: unknown) => this.#fail(error),
-      );
+    if (done === undefined) {
+      this.#written(append);
+      return;
+    }
+    append.spans = this.#options.spans?.writing(work.entries);
+    done.then(
+      () => this.#guarded(() => this.#written(append)),
+      (error: unknown) => this.#fail(error),
+    );
   }
 
   async #writeHeld(): Promise<void> {
@@ -253,6 +278,7 @@ export class Loop {
 
   #written(append: Append): void {
     append.done = true;
+    if (append.spans) this.#options.spans?.written(append.spans);
     if (append.work.entries.length > 0) this.#options.tasks.written(this.#options.now() - append.begunAt);
     let first = this.#appends[0];
     while (first?.done) {

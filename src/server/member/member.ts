@@ -19,6 +19,7 @@ import type { Clock } from '../../support/clock.ts';
 import { type Cancellation, deferred } from '../../support/signals.ts';
 import { StateMachine } from '../apply/machine.ts';
 import type { AppliedState } from '../apply/state.ts';
+import type { V2Put } from '../apply/v2-request.ts';
 import type { PasswordHasher } from '../auth/passwords.ts';
 import type { TokenProvider } from '../auth/tokens.ts';
 import { type Entry, message, NONE, type RawNode, type SoftState } from '../raft/index.ts';
@@ -30,6 +31,7 @@ import { AtLeader } from './at-leader.ts';
 import { type Booted, boot } from './boot.ts';
 import { Changes } from './changes.ts';
 import { newCore } from './core.ts';
+import { EntrySpans } from './entry-spans.ts';
 import { HandOver } from './hand-over.ts';
 import { hostOf } from './host.ts';
 import { Images } from './images.ts';
@@ -93,7 +95,7 @@ export class Member implements ServingMember {
   #stopping: Promise<void> | undefined;
 
   private constructor(options: ResolvedOptions, booted: Booted) {
-    const { clock, connect = noPeers, pause, requestTimeoutMs: timeoutMs } = options;
+    const { clock, connect = noPeers, pause, requestTimeoutMs: timeoutMs, tracing } = options;
     this.#options = options;
     this.#clock = clock;
     this.#booted = booted;
@@ -155,15 +157,16 @@ export class Member implements ServingMember {
     this.#leases = new LeaseKeeper(leases);
     this.#upkeep = new Upkeep({ clock, state, pause, failed });
     this.#node = newCore(booted, options);
+    const spans = tracing && new EntrySpans({ tracing, memberId: id, since: booted.log.lastIndex() });
     this.#startCommit = this.#node.raft.log.committed;
-    this.#loop = this.#newLoop();
+    this.#loop = this.#newLoop(spans);
     const [node, loop, space, strict] = [this.#node, this.#loop, this.#space, options.strictReconfigCheck];
     const common = { id, clock, members, peers };
     this.#reconfigure = new Reconfigure({ ...common, node, atLeader, proposals, strict });
     const begunTerm = (term: number): void => {
       if (this.#duties.lead(term)) this.#reads.committedInTerm();
     };
-    this.#applying = new Applying({ clock, options, state, node, peers, proposals, space, begunTerm, failed });
+    this.#applying = new Applying({ clock, options, state, node, peers, proposals, space, spans, begunTerm, failed });
     this.#images = new Images({ clock, options, booted, state, node, loop, peers });
     this.#handOver = new HandOver({
       ...common,
@@ -181,6 +184,7 @@ export class Member implements ServingMember {
       peers,
       leases: this.#leases,
       propose: (request) => this.#proposeSelf(request),
+      proposeV2: (put) => this.#proposals.proposeV2(put),
       linearize: (signal) => this.#reads.linearize(signal),
       ending: this.#ending.signal,
     });
@@ -333,7 +337,7 @@ export class Member implements ServingMember {
     });
   }
 
-  #newLoop(): Loop {
+  #newLoop(spans: EntrySpans | undefined): Loop {
     const { pause, observe } = this.#options;
     const { log, journal } = this.#booted;
     const tasks: LoopTasks = {
@@ -349,7 +353,7 @@ export class Member implements ServingMember {
       failed: (error) => this.#fail(error),
     };
     const now = (): number => this.#clock.now();
-    const shared = { node: this.#node, storage: log, journal, peers: this.#peers };
+    const shared = { node: this.#node, storage: log, journal, peers: this.#peers, spans };
     return new Loop({ ...shared, pause, now, tasks });
   }
 
@@ -366,7 +370,7 @@ export class Member implements ServingMember {
     this.#loop.wake();
     this.#campaignOnce();
     const { name, clientUrls } = this.#options;
-    const propose = (request: Init<InternalRaftRequest>): Promise<unknown> => this.#proposeSelf(request);
+    const propose = (put: V2Put): Promise<unknown> => this.#proposals.proposeV2(put);
     publish({ id: this.id, name, clientUrls, clock: this.#clock, propose, signal: this.#ending.signal }).then(
       (heard) => heard && this.#ready.resolve(),
       (error: unknown) => this.#fail(error),

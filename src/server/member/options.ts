@@ -10,6 +10,7 @@ import type { RequestKind } from '../apply/parts.ts';
 import type { PasswordHasher } from '../auth/passwords.ts';
 import type { Actor } from '../auth/store.ts';
 import type { TokenProvider } from '../auth/tokens.ts';
+import type { EntryTracing } from '../tracing.ts';
 import type { WalRepair } from '../wal/index.ts';
 import type { ExistingCluster, InitialMember, MemberStorage } from './boot.ts';
 import type { AutoCompaction } from './compactor.ts';
@@ -106,6 +107,8 @@ export interface MemberOptions {
   /** Default: none. */
   readonly autoCompaction?: AutoCompaction | undefined;
   readonly observe?: MemberObserver | undefined;
+  /** Times the work on entries. Default: nobody does, and entries are not looked at for it. */
+  readonly tracing?: EntryTracing | undefined;
 }
 
 /** The version of etcd whose contract this is. */

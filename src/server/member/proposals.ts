@@ -14,13 +14,17 @@ import type { InternalRaftRequest } from '../../protocol/generated/raftinternalp
 import type { Init } from '../../protocol/wire.ts';
 import type { Clock, Timer } from '../../support/clock.ts';
 import { type Cancellation, onAbort } from '../../support/signals.ts';
+import { ETCD } from '../../telemetry/semconv.ts';
 import type { Outcome } from '../apply/outcome.ts';
+import { encodeV2Put, type V2Put } from '../apply/v2-request.ts';
 import { NOBODY } from '../auth/store.ts';
 import { type ConfChangeSingle, confChangeEntry, type Entry, proposal } from '../raft/index.ts';
 import { type Refusal, Refusals, RpcError } from '../refusals.ts';
+import type { WorkSpan } from '../tracing.ts';
 import { encodeProposal } from './proposal-bytes.ts';
 import type { RequestIds } from './request-ids.ts';
 import type { Proposed, ProposeOptions } from './serving.ts';
+import { withLink } from './trace-link.ts';
 
 /** How far applying may lag behind before new requests are refused. */
 const MAX_LAG = 5_000;
@@ -46,6 +50,7 @@ interface Waiter {
   readonly reject: (error: RpcError) => void;
   readonly endsAt: number;
   unlisten: (() => void) | undefined;
+  readonly span: WorkSpan | undefined;
 }
 
 /** See the head of this file. */
@@ -75,18 +80,33 @@ export class Proposals {
   }
 
   /** @throws RpcError see {@link ServingMember.propose}. */
-  propose(request: Init<InternalRaftRequest>, { actor, signal }: ProposeOptions = {}): Promise<Proposed> {
+  propose(request: Init<InternalRaftRequest>, { actor, signal, span: parent }: ProposeOptions = {}): Promise<Proposed> {
     const id = this.#options.ids.next();
     const { username, revision: authRevision } = actor ?? NOBODY;
     const data = encodeProposal(request, { ID: id, username, authRevision });
     if (data.length > this.#options.maxRequestBytes) return Promise.reject(new RpcError(Refusals.RequestTooLarge));
     if (!this.#options.admits(data)) return Promise.reject(new RpcError(Refusals.NoSpace));
-    return this.#enter(id, proposal(data), signal);
+    const refusal = this.#refusal(signal);
+    if (refusal) return Promise.reject(new RpcError(refusal));
+    const span = parent?.begin('raft.propose');
+    const link = span?.link;
+    // After its size was looked at: what is refused must not depend on who keeps a trace.
+    return this.#enter(id, proposal(link ? withLink(data, link) : data), signal, span);
+  }
+
+  /** Proposes one of the requests of version 2 that there are. Small, and so never refused for its size. */
+  proposeV2(put: V2Put): Promise<Proposed> {
+    const id = this.#options.ids.next();
+    const refusal = this.#refusal(undefined);
+    if (refusal) return Promise.reject(new RpcError(refusal));
+    return this.#enter(id, proposal(encodeV2Put(id, put)), undefined);
   }
 
   /** Proposes a change of one member. */
   proposeChange(change: ConfChangeSingle, context: Uint8Array, signal?: AbortSignal): Promise<Proposed> {
     const id = this.#options.ids.next();
+    const refusal = this.#refusal(signal);
+    if (refusal) return Promise.reject(new RpcError(refusal));
     return this.#enter(id, confChangeEntry({ ...change, id, context }), signal);
   }
 
@@ -116,6 +136,8 @@ export class Proposals {
     if (waiter === undefined) return;
     this.#waiters.delete(id);
     waiter.unlisten?.();
+    waiter.span?.set({ [ETCD.raftIndex]: index, [ETCD.raftTerm]: term });
+    waiter.span?.end();
     if (outcome.type === 'refused') waiter.reject(new RpcError(outcome.refusal));
     else waiter.resolve({ result: outcome, index, term, revision });
   }
@@ -130,13 +152,17 @@ export class Proposals {
     this.#entryIds = [];
   }
 
-  #enter(id: bigint, entry: Entry, signal: AbortSignal | Cancellation | undefined): Promise<Proposed> {
-    const { clock, timeoutMs, lag, wake } = this.#options;
-    if (this.#stopped) return Promise.reject(new RpcError(this.#stopped));
-    if (lag() > MAX_LAG) return Promise.reject(new RpcError(Refusals.TooManyRequests));
-    if (signal?.aborted) return Promise.reject(new RpcError(Refusals.Canceled));
+  /** Why nothing can be proposed now, if so. */
+  #refusal(signal: AbortSignal | Cancellation | undefined): Refusal | undefined {
+    if (this.#stopped) return this.#stopped;
+    if (this.#options.lag() > MAX_LAG) return Refusals.TooManyRequests;
+    return signal?.aborted ? Refusals.Canceled : undefined;
+  }
+
+  #enter(id: bigint, entry: Entry, signal: AbortSignal | Cancellation | undefined, span?: WorkSpan): Promise<Proposed> {
+    const { clock, timeoutMs, wake } = this.#options;
     return new Promise((resolve, reject) => {
-      const waiter: Waiter = { resolve, reject, endsAt: clock.now() + timeoutMs, unlisten: undefined };
+      const waiter: Waiter = { resolve, reject, endsAt: clock.now() + timeoutMs, unlisten: undefined, span };
       if (signal) waiter.unlisten = onAbort(signal, () => this.#end(id, Refusals.Canceled));
       this.#waiters.set(id, waiter);
       this.#entries.push(entry);
@@ -157,6 +183,7 @@ export class Proposals {
       this.#entries.splice(at, 1);
       this.#entryIds.splice(at, 1);
     }
+    waiter.span?.end('no-result');
     waiter.reject(new RpcError(refusal));
   }
 

@@ -4,10 +4,9 @@
  *
  * @module
  */
-import type { InternalRaftRequest } from '../../protocol/generated/raftinternalpb.ts';
-import type { Init } from '../../protocol/wire.ts';
 import type { Clock } from '../../support/clock.ts';
 import { sleep } from '../../support/signals.ts';
+import { attributesPut, type V2Put } from '../apply/v2-request.ts';
 import { RpcError } from '../refusals.ts';
 
 /** How long to wait before saying it again, in ms. */
@@ -18,7 +17,7 @@ export interface PublishOptions {
   readonly name: string;
   readonly clientUrls: readonly string[] | Promise<readonly string[]>;
   readonly clock: Clock;
-  readonly propose: (request: Init<InternalRaftRequest>) => Promise<unknown>;
+  readonly propose: (put: V2Put) => Promise<unknown>;
   /** Ends it. */
   readonly signal: AbortSignal;
 }
@@ -30,10 +29,10 @@ export interface PublishOptions {
  * @throws what else than a refusal comes of it.
  */
 export async function publish({ id, name, clientUrls, clock, propose, signal }: PublishOptions): Promise<boolean> {
-  const memberAttributes = { name, clientUrls: [...(await clientUrls)] };
+  const put = attributesPut(id, name, await clientUrls);
   while (!signal.aborted) {
     try {
-      await propose({ clusterMemberAttrSet: { memberID: id, memberAttributes } });
+      await propose(put);
       return true;
     } catch (error) {
       if (!(error instanceof RpcError)) throw error;

@@ -17,6 +17,7 @@ import type { Actor } from '../auth/store.ts';
 import type { TokenProvider } from '../auth/tokens.ts';
 import type { BackendMember } from '../snapshot/backend-state.ts';
 import type { BoltImage } from '../snapshot/bolt/writer.ts';
+import type { WorkSpan } from '../tracing.ts';
 
 /** Where consensus is, as of now. */
 export interface RaftPosition {
@@ -36,6 +37,8 @@ export interface ProposeOptions {
   readonly actor?: Actor | undefined;
   /** Ends the waiting; the entry may be applied all the same. */
   readonly signal?: AbortSignal | Cancellation | undefined;
+  /** What it is a part of. Default: nobody keeps a trace of it. */
+  readonly span?: WorkSpan | undefined;
 }
 
 /** A result with where it was applied. */

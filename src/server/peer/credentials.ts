@@ -4,7 +4,8 @@
  * @module
  */
 import { readFileSync } from 'node:fs';
-import type { ConnectionOptions } from 'node:tls';
+import { type ConnectionOptions, checkServerIdentity } from 'node:tls';
+import { hasAllowedName } from '../http/tls.ts';
 import type { PeerTls } from '../options.ts';
 
 /** Credentials to connect with: the files are read at each call, since certificates are renewed. @throws Error */
@@ -14,8 +15,14 @@ export function credentialsOf(tls: PeerTls): () => ConnectionOptions {
     cert: readFileSync(clientCertFile ?? certFile, 'utf8'),
     key: readFileSync(clientKeyFile ?? keyFile, 'utf8'),
     ...(caFile !== undefined && { ca: readFileSync(caFile, 'utf8') }),
+    checkServerIdentity: (host, certificate) =>
+      checkServerIdentity(host, certificate) ?? (hasAllowedName(certificate, tls) ? undefined : notAllowed()),
     ...(trustAnyServer && { rejectUnauthorized: false }),
     ...(minVersion !== undefined && { minVersion }),
     ...(maxVersion !== undefined && { maxVersion }),
   });
+}
+
+function notAllowed(): Error {
+  return new Error('the certificate of the other member has none of the names that are allowed');
 }

@@ -19,6 +19,7 @@ import type { PeerHost } from '../member/peers.ts';
 import type { PeerAddress, PeerTls } from '../options.ts';
 import { removeSocket } from '../socket-file.ts';
 import { answerPeer } from './answers.ts';
+import { isFor } from './certificate-address.ts';
 import type { PeerRoutes } from './routes.ts';
 
 /** How long a handshake may take, in ms. */
@@ -150,7 +151,7 @@ function urlOf(at: AddressInfo | string, secure: boolean): string {
 }
 
 function acceptorOptions(tls: PeerTls): PortTlsOptions {
-  const { certFile, keyFile, caFile, crlFile, allowedCommonNames, allowedHostnames } = tls;
+  const { certFile, keyFile, caFile, crlFile, allowedCommonNames, allowedHostnames, skipAddressCheck } = tls;
   return {
     cert: { path: certFile },
     key: { path: keyFile },
@@ -158,6 +159,7 @@ function acceptorOptions(tls: PeerTls): PortTlsOptions {
     clientCrl: crlFile === undefined ? undefined : { path: crlFile },
     allowedCommonNames,
     allowedHostnames,
+    admits: skipAddressCheck ? undefined : isFor,
     minVersion: tls.minVersion,
     maxVersion: tls.maxVersion,
     ciphers: tls.cipherSuites?.join(':'),

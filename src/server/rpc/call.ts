@@ -12,6 +12,7 @@
  */
 import type { Init, MethodDescriptor } from '../../protocol/wire.ts';
 import type { Cancellation } from '../../support/signals.ts';
+import type { WorkSpan } from '../tracing.ts';
 
 /** Metadata of a call, as the client sent it. Names are lower case. */
 export interface CallMetadata {
@@ -32,6 +33,8 @@ export interface ServerCall {
   readonly commonName: string | undefined;
   /** How it came in: a certificate at the gateway says nothing of who asks. */
   readonly via: 'grpc' | 'gateway' | 'local';
+  /** Where what is done for it belongs, if somebody keeps a trace. Set by who traces, before the service is called. */
+  span?: WorkSpan | undefined;
 }
 
 /** A response that is encoded already, so that stored bytes need not be decoded first. */

@@ -19,6 +19,7 @@ import type { Cancellation } from '../../support/signals.ts';
 import type { RequestHead } from '../http2/request-head.ts';
 import type { Receiver, Stream } from '../http2/stream.ts';
 import { type Refusal, Refusals, RpcError } from '../refusals.ts';
+import type { WorkSpan } from '../tracing.ts';
 import { type CallMetadata, Encoded, type Method, type Reply, type ServerCall } from './call.ts';
 import type { CallStats, MethodStats } from './call-stats.ts';
 import { commonNameOf } from './common-name.ts';
@@ -44,6 +45,7 @@ export abstract class GrpcCall implements ServerCall, CallMetadata, Cancellation
   readonly via = 'grpc';
   readonly path: string;
   readonly kind: Method['kind'];
+  span: WorkSpan | undefined = undefined;
   protected readonly stream: Stream;
   protected readonly context: CallContext;
   protected readonly stats: MethodStats;

@@ -190,3 +190,46 @@ describe('an informer on a server that says how far it is', () => {
     await close();
   });
 });
+
+describe('its listener', () => {
+  it('is told of lists in one piece, of empty ones too, and of all that happened to a key', async () => {
+    const clock = new VirtualClock();
+    const store = { kvs: [] as KeyValue[], revision: 10n };
+    const members = new FakeMembers(() => ({
+      header: { revision: store.revision },
+      kvs: store.kvs,
+      count: BigInt(store.kvs.length),
+    }));
+    const etcd = members.client({ clock });
+    const told: string[] = [];
+    const cache = etcd.cache(
+      { all: true },
+      {
+        onChanges(changes, source) {
+          const texts = changes.map(({ key, current, previous }) => `${key} ${previous?.value}>${current?.value}`);
+          // The copy has them already.
+          told.push(`${source} ${cache.revision}: ${texts.join(', ')}`);
+        },
+      },
+    );
+    await clock.settle();
+    [...members.watches].at(-1)?.send({
+      header: { revision: 13n },
+      events: [
+        { kv: wireKv('a', '1', 11n) },
+        { kv: wireKv('a', '2', 12n) },
+        { type: 1, kv: { key: Buffer.from('a'), modRevision: 13n } },
+      ],
+    });
+    await clock.settle();
+    store.kvs = [wireKv('b', '1', 20n)];
+    store.revision = 20n;
+    [...members.watches].at(-1)?.send({ header: { revision: 20n }, canceled: true, compactRevision: 15n });
+    await clock.advance(1_000);
+    expect(told).toEqual(['list 10: ', 'watch 13: a undefined>1, a 1>2, a 2>undefined', 'list 20: b undefined>1']);
+    const closed = cache.close();
+    await clock.settle();
+    await closed;
+    await etcd.close();
+  });
+});

@@ -181,6 +181,31 @@ describe('settings', () => {
     expect(await of(`${gate}false`, '--experimental-stop-grpc-service-on-defrag')).toEqual([false, 100, 1, false]);
   });
 
+  it('say when members are compared, by flags of 3.5 and by names and gates of 3.6', async () => {
+    const of = async (...words: string[]) => {
+      const { server } = await settings(...words);
+      const { initialElectionTickAdvance, initialCorruptCheck, corruptCheckMs, compactHashCheckMs } = server;
+      return [initialElectionTickAdvance, initialCorruptCheck, corruptCheckMs, compactHashCheckMs];
+    };
+    expect(await of()).toEqual([true, false, undefined, undefined]);
+    expect(
+      await of(
+        '--initial-election-tick-advance=false',
+        '--experimental-initial-corrupt-check',
+        '--experimental-corrupt-check-time=2s',
+        '--experimental-compact-hash-check-enabled',
+      ),
+    ).toEqual([false, true, 2_000, 60_000]);
+    const gates = '--feature-gates=InitialCorruptCheck=true,CompactHashCheck=true';
+    expect(await of(gates, '--corrupt-check-time=3s', '--compact-hash-check-time=4s')).toEqual([
+      true,
+      true,
+      3_000,
+      4_000,
+    ]);
+    await expect(of(gates, '--compact-hash-check-time=0s')).rejects.toThrow('must be >0');
+  });
+
   it('know the retention of both modes', async () => {
     const of = async (...words: string[]) => (await settings(...words)).server.autoCompaction;
     expect(await of('--auto-compaction-retention=5m')).toEqual({ mode: 'periodic', retentionMs: 300_000 });

@@ -36,6 +36,8 @@ async function idOf(cluster: ClusterProcesses, asked: Seat, seat: Seat): Promise
 describe.each([
   ['two of ours and one of etcd 3.5', ['bundled', 'bundled', '3.5']],
   ['one of ours and two of etcd 3.5', ['bundled', '3.5', '3.5']],
+  // It knows no request of version 3 by which a member says who it is: one such entry, and it is gone.
+  ['two of ours and one of etcd 3.4', ['bundled', 'bundled', '3.4']],
 ] as const)('a cluster of %s', (_, servers) => {
   it('keeps leases and keys the same, whoever leads and whoever is asked', async () => {
     await using cluster = await ClusterProcesses.prepare(3, { servers });

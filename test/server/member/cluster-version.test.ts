@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { InternalRaftRequest } from '../../../src/protocol/generated/raftinternalpb.ts';
 import type { Init } from '../../../src/protocol/wire.ts';
 import { Membership } from '../../../src/server/apply/membership.ts';
+import type { V2Put } from '../../../src/server/apply/v2-request.ts';
 import { ClusterVersion } from '../../../src/server/member/cluster-version.ts';
 import { VirtualClock } from '../../support/virtual-clock.ts';
 
@@ -9,7 +10,7 @@ import { VirtualClock } from '../../support/virtual-clock.ts';
 async function decided(
   versions: readonly (string | undefined)[],
   before: { version?: string; target?: string } = {},
-): Promise<readonly Init<InternalRaftRequest>[]> {
+): Promise<readonly (Init<InternalRaftRequest> | V2Put)[]> {
   const clock = new VirtualClock();
   const members = new Membership();
   for (const i of versions.keys()) {
@@ -19,7 +20,7 @@ async function decided(
   }
   if (before.version) members.setClusterVersion(before.version);
   if (before.target) members.setDowngrade(before.target);
-  const proposed: Init<InternalRaftRequest>[] = [];
+  const proposed: (Init<InternalRaftRequest> | V2Put)[] = [];
   const said = new Map<bigint, string>();
   for (const [i, version] of versions.entries()) if (i > 0 && version) said.set(BigInt(i + 1), version);
   const keeper = new ClusterVersion({
@@ -30,8 +31,11 @@ async function decided(
     versions: async () => said,
     propose: async (request) => {
       proposed.push(request);
-      if (request.clusterVersionSet?.ver) members.setClusterVersion(request.clusterVersionSet.ver);
       if (request.downgradeInfoSet) members.setDowngrade(undefined);
+    },
+    proposeV2: async (put) => {
+      proposed.push(put);
+      members.setClusterVersion(put.value);
     },
   });
   keeper.lead();
@@ -41,7 +45,7 @@ async function decided(
   return proposed;
 }
 
-const set = (ver: string) => ({ clusterVersionSet: { ver } });
+const set = (value: string) => ({ path: '/0/version', value });
 
 describe('the version of a cluster', () => {
   it.each([
@@ -71,6 +75,9 @@ describe('the version of a cluster', () => {
   it('is not decided by who leads no more', async () => {
     const clock = new VirtualClock();
     let asked = 0;
+    const ask = async (): Promise<void> => {
+      asked += 1;
+    };
     const members = new Membership();
     const keeper = new ClusterVersion({
       id: 1n,
@@ -78,9 +85,8 @@ describe('the version of a cluster', () => {
       clock,
       members,
       versions: async () => new Map(),
-      propose: async () => {
-        asked += 1;
-      },
+      propose: ask,
+      proposeV2: ask,
     });
     keeper.lead();
     keeper.stop();

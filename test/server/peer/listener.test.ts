@@ -172,6 +172,18 @@ describe('a peer port with TLS', () => {
     expect(await version(tlsOf(member, { allowedHostnames: ['other.example'] }), tlsOf(member))).toBe(0);
   });
 
+  it('lets in nobody from an address that his certificate does not name, unless it is told to', async () => {
+    const far = await authority.issue({ name: 'far', usage: 'client', hosts: ['192.0.2.7', 'far.invalid'] });
+    const asker = tlsOf(member, { clientCertFile: far.certPath, clientKeyFile: far.keyPath });
+    expect(await version(tlsOf(member), asker)).toBe(0);
+    expect(await version(tlsOf(member, { skipAddressCheck: true }), asker)).toBe(1);
+  });
+
+  it('is left by who wants another name in its certificate', async () => {
+    expect(await version(tlsOf(member), tlsOf(member, { allowedCommonNames: ['member'] }))).toBe(1);
+    expect(await version(tlsOf(member), tlsOf(member, { allowedCommonNames: ['other'] }))).toBe(0);
+  });
+
   it('is shown the certificate for clients where there is one', async () => {
     const client = await authority.issue({ name: 'as-client', commonName: 'as-client', usage: 'client' });
     const askerTls = tlsOf(member, { clientCertFile: client.certPath, clientKeyFile: client.keyPath });

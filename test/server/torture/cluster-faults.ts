@@ -24,7 +24,22 @@ const LULL_MS = 600;
 const TORN_BYTES = 3_000;
 const TORN_SECTORS = 3;
 
-type Kind = readonly [name: string, weight: number, inflict: (seat: ClusterSeat) => Promise<void>];
+/** What can happen. */
+export type FaultName =
+  | 'kill'
+  | 'kill all'
+  | 'torn tail'
+  | 'stop'
+  | 'isolate'
+  | 'kill one, isolate another'
+  | 'deaf'
+  | 'mute'
+  | 'delay'
+  | 'reset'
+  | 'move leader'
+  | 'replace';
+
+type Kind = readonly [name: FaultName, weight: number, inflict: (seat: ClusterSeat) => Promise<void>];
 
 /** See the head of this file. */
 export class Faults {
@@ -58,14 +73,30 @@ export class Faults {
   async run(ms: number): Promise<void> {
     const until = performance.now() + ms;
     while (performance.now() < until) {
-      const [name, , inflict] = this.#pick();
-      const leader = this.#random.chance(0.4) ? await this.#cluster.leader() : undefined;
-      const seat = leader ?? this.#random.pick(this.#cluster.seats);
-      this.counts[name] = (this.counts[name] ?? 0) + 1;
-      this.#tell(`${name} (${seat.name}${leader ? ', the leader' : ''})`);
-      await inflict(seat);
+      await this.#inflict(this.#pick());
       await sleep(this.#random.below(LULL_MS));
     }
+  }
+
+  /** One after the other of these, each once in a round, until the time is over and a round too; all is well between two. */
+  async runInTurn(names: readonly FaultName[], ms: number): Promise<void> {
+    const until = performance.now() + ms;
+    do {
+      const round = this.#kinds.filter(([name]) => names.includes(name));
+      while (round.length > 0) {
+        const [kind] = round.splice(this.#random.below(round.length), 1);
+        if (kind) await this.#inflict(kind);
+        await this.#cluster.recover();
+      }
+    } while (performance.now() < until);
+  }
+
+  async #inflict([name, , inflict]: Kind): Promise<void> {
+    const leader = this.#random.chance(0.4) ? await this.#cluster.leader() : undefined;
+    const seat = leader ?? this.#random.pick(this.#cluster.seats);
+    this.counts[name] = (this.counts[name] ?? 0) + 1;
+    this.#tell(`${name} (${seat.name}${leader ? ', the leader' : ''})`);
+    await inflict(seat);
   }
 
   #pick(): Kind {

@@ -1,5 +1,7 @@
 /**
- * Members that are far behind, and new ones: they get an image of everything while clients go on writing.
+ * Members that are far behind, and new ones: they get an image of everything while clients go on writing. Three kinds:
+ * one that was away while all the keys were written; a new one; and one that was stopped (SIGSTOP) until the log behind
+ * it was gone, as it is after five minutes of writes, and goes on where it was.
  *
  * The memory of sender and receiver is what Linux says was the most since the transfer began (`VmHWM` of
  * proc_pid_status(5), reset by proc_pid_clear_refs(5)).
@@ -7,6 +9,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { KV, Maintenance } from '../../../src/protocol/generated/etcdserverpb.ts';
+import { probe } from '../../support/http-probe.ts';
 import { type ClusterSeat, TorturedCluster, within } from './cluster-seats.ts';
 import { TortureFailure } from './ledger.ts';
 import type { WireClient } from './wire-client.ts';
@@ -19,6 +22,8 @@ const WRITE_PAUSE_MS = 5;
 const POLL_MS = 100;
 const PATIENCE_MS = 300_000;
 const CALL_MS = 60_000;
+/** For so long the log is kept behind an image that was sent, for whoever has to load it first; and a little more. */
+const LOG_HELD_MS = 31_000;
 
 export interface ImageOptions {
   readonly keys: number;
@@ -36,6 +41,8 @@ export interface ImageFigures {
   readonly seconds: number;
   /** Acknowledged meanwhile. */
   readonly writes: number;
+  /** That the receiver took in; what it lacks is not in the log any more. */
+  readonly images: number;
 }
 
 export interface ImageReport {
@@ -45,13 +52,22 @@ export interface ImageReport {
   readonly behind: ImageFigures;
   /** One that was added. */
   readonly fresh: ImageFigures;
+  /** One that has all keys, and was stopped while some were written again, until the log behind it was gone. */
+  readonly held: ImageFigures;
 }
 
 /** Does what the head of this file says, of three bundled members. @throws TortureFailure if one stays behind. */
 export async function transferImages({ keys, tell = () => {} }: ImageOptions): Promise<ImageReport> {
+  // Each member makes some ten images while the keys are written, and then a few of those that are written again.
+  const entries = Math.max(20, Math.ceil(keys / KEYS_IN_TXN / 20));
+  // Syncs take most of the time and no memory.
   await using cluster = await TorturedCluster.found(
     ['bundled', 'bundled', 'bundled'],
-    ['--snapshot-count=1000', '--experimental-snapshot-catchup-entries=100'],
+    [
+      `--snapshot-count=${entries}`,
+      `--experimental-snapshot-catchup-entries=${Math.ceil(entries / 10)}`,
+      '--unsafe-no-fsync',
+    ],
   );
   const leader = await leading(cluster);
   const [behind, fresh] = cluster.seats.filter((seat) => seat !== leader) as [ClusterSeat, ClusterSeat];
@@ -64,23 +80,61 @@ export async function transferImages({ keys, tell = () => {} }: ImageOptions): P
   await cluster.remove(fresh);
   const freshFigures = await measure(cluster, fresh, () => cluster.add(fresh));
   tell(`the new member: ${JSON.stringify(freshFigures)}`);
+  const heldFigures = await holdBack(cluster, fresh, 3 * entries * KEYS_IN_TXN);
+  tell(`the member that was stopped: ${JSON.stringify(heldFigures)}`);
   const { dbSize } = await within(fresh.clientUrl, CALL_MS, (client) => client.unary(Maintenance.status, {}));
   await expectSame(cluster);
   if (cluster.crashes.length > 0) throw new TortureFailure(cluster.crashes.join('\n'));
-  return { keys, imageMiB: Math.round(Number(dbSize) / 2 ** 20), behind: behindFigures, fresh: freshFigures };
+  const imageMiB = Math.round(Number(dbSize) / 2 ** 20);
+  return { keys, imageMiB, behind: behindFigures, fresh: freshFigures, held: heldFigures };
 }
 
-async function leading(cluster: TorturedCluster): Promise<ClusterSeat> {
+/** Stops a member while `keys` are written again. It does not lead. */
+async function holdBack(cluster: TorturedCluster, seat: ClusterSeat, keys: number): Promise<ImageFigures> {
+  await cluster.recover();
+  const before = await imagesOf(seat);
+  seat.member.pause();
+  try {
+    const others = cluster.seats.filter((other) => other !== seat);
+    // What is on its way to it would be read when it goes on; after five minutes those connections are long gone.
+    cluster.network.isolate(seat.index);
+    await sleep(LOG_HELD_MS);
+    await fill(cluster, keys, others);
+    const goOn = async (): Promise<void> => {
+      cluster.network.reset(seat.index);
+      cluster.network.heal();
+      seat.member.resume();
+    };
+    const figures = await measure(cluster, seat, goOn, others);
+    return { ...figures, images: figures.images - before };
+  } finally {
+    cluster.network.heal();
+    seat.member.resume();
+  }
+}
+
+/** How many images a member has taken in, as it says itself. */
+async function imagesOf({ clientUrl }: ClusterSeat): Promise<number> {
+  const { body } = await probe(`${clientUrl}/metrics`, { timeoutMs: CALL_MS });
+  const counts = body.matchAll(/^etcd_network_snapshot_receive_total_duration_seconds_count\{.*\} (\d+)$/gm);
+  return [...counts].reduce((sum, [, count]) => sum + Number(count), 0);
+}
+
+/** Who leads of these, once one does. */
+async function leading(cluster: TorturedCluster, among: readonly ClusterSeat[] = cluster.seats): Promise<ClusterSeat> {
   for (;;) {
-    const leader = await cluster.leader();
+    const leader = await cluster.leader(among);
     if (leader !== undefined) return leader;
     await sleep(POLL_MS);
   }
 }
 
 /** The same puts are sent again where a busy machine gave no answer in time. */
-async function fill(cluster: TorturedCluster, keys: number): Promise<void> {
-  const seats = cluster.seats.filter(({ member }) => member.running);
+async function fill(
+  cluster: TorturedCluster,
+  keys: number,
+  seats = cluster.seats.filter(({ member }) => member.running),
+): Promise<void> {
   let next = 0;
   const lane = async (): Promise<void> => {
     while (next < keys) {
@@ -105,8 +159,9 @@ async function measure(
   cluster: TorturedCluster,
   receiver: ClusterSeat,
   begin: () => Promise<void>,
+  others?: readonly ClusterSeat[],
 ): Promise<ImageFigures> {
-  const sender = await leading(cluster);
+  const sender = await leading(cluster, others);
   const { header } = await within(sender.clientUrl, CALL_MS, (client) => client.unary(Maintenance.status, {}));
   const target = header?.revision ?? 0n;
   const senderMiB = memoryOf(sender, 'VmRSS');
@@ -122,7 +177,7 @@ async function measure(
   }
   const seconds = Math.round((performance.now() - begunAt) / 100) / 10;
   const peaks = { senderPeakMiB: memoryOf(sender, 'VmHWM'), receiverPeakMiB: memoryOf(receiver, 'VmHWM') };
-  return { senderMiB, ...peaks, seconds, writes: await writing };
+  return { senderMiB, ...peaks, seconds, writes: await writing, images: await imagesOf(receiver) };
 }
 
 async function writeOn(seat: ClusterSeat, stop: AbortSignal): Promise<number> {

@@ -129,9 +129,9 @@ export class TorturedCluster implements AsyncDisposable {
     });
   }
 
-  /** The seat of the leader, as itself says; any other while there is none. */
-  async leader(): Promise<ClusterSeat | undefined> {
-    for (const seat of this.seats.filter(({ member }) => member.running)) {
+  /** The seat of the leader, as itself says; undefined while there is none. @param among Whom to ask. Default: all. */
+  async leader(among: readonly ClusterSeat[] = this.seats): Promise<ClusterSeat | undefined> {
+    for (const seat of among.filter(({ member }) => member.running)) {
       const status = await seat.member.status().catch(() => undefined);
       if (status && status.memberId === status.leaderId) return seat;
     }

@@ -4,7 +4,7 @@
  * What programs do with it is done by one run after the other. A run that was killed hears nothing any more: what it
  * waits for never comes. Writes reach the memory of the machine at once; only syncs are events.
  */
-import type { Disk, DiskFile, OpenOptions } from '../../../src/server/storage/disk.ts';
+import { type Disk, type DiskFile, type OpenOptions, SECTOR_BYTES } from '../../../src/server/storage/disk.ts';
 import { type CrashMode, MemoryDisk } from '../../../src/server/storage/memory-disk.ts';
 import type { SimProcess } from '../world/process.ts';
 import type { Random } from '../world/random.ts';
@@ -19,6 +19,8 @@ export interface MachineDiskWorld {
   readonly done: (bytes: number) => void;
   /** The program is to end here. */
   readonly crashPoint: () => void;
+  /** The machine is to end here, and loses some of what is not durable. */
+  readonly powerFails: () => void;
 }
 
 function failure(code: string): Error {
@@ -46,6 +48,8 @@ export class MachineDisk {
   failures = 0;
   /** The program ends at the so-manieth step from now on; undefined: at none. */
   #stepsLeft: number | undefined;
+  /** Power fails in the so-manieth sync, from now on, of a log with records over many sectors; undefined: in none. */
+  #syncsLeft: number | undefined;
 
   constructor(world: MachineDiskWorld) {
     this.#world = world;
@@ -62,9 +66,18 @@ export class MachineDisk {
     this.#stepsLeft = steps;
   }
 
+  /**
+   * Power fails in a sync to come of the log, when what it is to make durable is there in part; undefined: in none.
+   * Only those count that have records over more than one sector: a sector is there or not.
+   */
+  tearAfter(syncs: number | undefined): void {
+    this.#syncsLeft = syncs;
+  }
+
   /** The run is over; of what was not synced there is left what the mode says. */
   crash(mode: CrashMode): void {
     this.#stepsLeft = undefined;
+    this.#syncsLeft = undefined;
     const flipChance = mode === 'all' ? 0 : this.flipChance;
     if (flipChance > 0) this.flipped = true;
     this.flipChance = 0;
@@ -83,7 +96,7 @@ export class MachineDisk {
     const disk = this.#disk;
     const op = <T>(action: () => Promise<T>, adds = false): Promise<T> => this.#op(process, action, adds);
     return {
-      open: async (path, options) => this.#file(process, await op(() => disk.open(path, options), adds(options))),
+      open: async (path, options) => this.#file(process, await op(() => disk.open(path, options), adds(options)), path),
       list: (directory) => op(() => disk.list(directory)),
       makeDirectory: (directory) => op(() => disk.makeDirectory(directory), true),
       rename: (from, to) => op(() => disk.rename(from, to)),
@@ -92,7 +105,9 @@ export class MachineDisk {
     };
   }
 
-  #file(process: SimProcess, file: DiskFile): DiskFile {
+  #file(process: SimProcess, file: DiskFile, path: string): DiskFile {
+    // What was written to it since its last sync reaches over more than one sector.
+    let wide = false;
     const op = <T>(action: () => Promise<T>, adds = false): Promise<T> => this.#op(process, action, adds);
     return {
       size: () => op(() => file.size()),
@@ -101,10 +116,15 @@ export class MachineDisk {
       write: async (offset, data) => {
         const grows = this.full && offset + data.length > (await file.size());
         await op(() => file.write(offset, data), grows);
+        wide ||= path.endsWith('.wal') && isWide(offset, data);
         this.#world.done(data.length);
       },
       resize: (size) => op(() => file.resize(size)),
-      sync: () => this.#sync(process, () => file.sync()),
+      sync: () => {
+        const tears = wide;
+        wide = false;
+        return this.#sync(process, () => file.sync(), tears);
+      },
       tryLock: () => op(() => file.tryLock()),
       close: () => op(() => file.close()),
     };
@@ -119,7 +139,7 @@ export class MachineDisk {
     return action();
   }
 
-  async #sync(process: SimProcess, action: () => Promise<void>): Promise<void> {
+  async #sync(process: SimProcess, action: () => Promise<void>, wide = false): Promise<void> {
     if (!process.alive || this.#endsHere()) return never();
     const { scheduler, random, done } = this.#world;
     const { minSyncUs, jitterUs, slowChance, slowUs } = this.options;
@@ -127,7 +147,7 @@ export class MachineDisk {
     if (random.chance(slowChance)) delayUs += random.below(slowUs);
     const atUs = Math.max(scheduler.nowUs + delayUs, this.#stalledUntilUs);
     await new Promise<void>((resolve) => scheduler.at(atUs, () => process.run(resolve)));
-    if (!process.alive || this.#endsHere()) return never();
+    if (!process.alive || this.#endsHere() || (wide && this.#tearsHere())) return never();
     if (this.failsSync) {
       this.failsSync = false;
       this.failures += 1;
@@ -135,6 +155,14 @@ export class MachineDisk {
     }
     done(0);
     await action();
+  }
+
+  #tearsHere(): boolean {
+    if (this.#syncsLeft === undefined) return false;
+    this.#syncsLeft -= 1;
+    if (this.#syncsLeft >= 0) return false;
+    this.#world.powerFails();
+    return true;
   }
 
   #endsHere(): boolean {
@@ -145,6 +173,12 @@ export class MachineDisk {
     this.#world.crashPoint();
     return true;
   }
+}
+
+/** Whether a write, but for the zeros that it ends with, lies in more than one sector. */
+function isWide(offset: number, data: Uint8Array): boolean {
+  const bytes = data.findLastIndex((byte) => byte !== 0) + 1;
+  return (offset % SECTOR_BYTES) + bytes > SECTOR_BYTES;
 }
 
 function adds(options: OpenOptions | undefined): boolean {

@@ -43,6 +43,20 @@ const crashPoint: FaultAction = (context) => {
   return `crash ${machine.ordinal} after ${steps} steps of its disk`;
 };
 
+/**
+ * Power fails in the midst of a write, and in each of the next starts again, in one of the first writes: what the first
+ * failure tore off the log is there still, if a start leaves it.
+ */
+const flakyPower: FaultAction = (context) => {
+  const { random } = context;
+  const machine = leaderOrAny(context);
+  if (!machine.alive) return undefined;
+  const first = random.below(3);
+  machine.disk.tearAfter(first);
+  machine.powerFailures = Array.from({ length: random.between(3, 8) }, () => random.pick([0, 0, 0, 1]));
+  return `power of ${machine.ordinal} fails in sync ${first}, then in ${machine.powerFailures.join(', ')} of its starts`;
+};
+
 const blackout: FaultAction = (context) => {
   // Now and then, or nothing else would ever happen.
   if (context.random.chance(0.5)) return undefined;
@@ -156,6 +170,7 @@ const ACTIONS: Readonly<Partial<Record<MemberFault, FaultAction>>> = {
   'bit-flips': bitFlips,
   kill,
   'crash-point': crashPoint,
+  'flaky-power': flakyPower,
   blackout,
   outage,
   stop,

@@ -88,6 +88,8 @@ function endFaults({ cluster, calls, clients, lessees }: HealingParts): void {
     disk.options = cluster.options.disk;
     disk.stallUntil(0);
     disk.crashAfter(undefined);
+    disk.tearAfter(undefined);
+    machine.powerFailures = [];
     disk.full = false;
     disk.failsSync = false;
     machine.downUntilUs = 0;

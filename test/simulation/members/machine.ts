@@ -76,6 +76,8 @@ export class Machine {
   runs = 0;
   /** It does not start again before. */
   downUntilUs = 0;
+  /** In which sync of each of the next runs power fails; 0 is a run's first. */
+  powerFailures: number[] = [];
   /** It was removed from its cluster and never starts again. */
   retired = false;
   /** Calls that are underway here: each ends when the run does. */
@@ -101,6 +103,7 @@ export class Machine {
       options: world.options.disk,
       done: (bytes) => world.journal.note('synced', this.ordinal, bytes),
       crashPoint: () => this.crash(this.#crashMode()),
+      powerFails: () => this.crash(this.#crashes.pick(['prefix', 'subset'])),
     });
     this.clock = new SimClock(world.scheduler, this.process);
     this.process.kill();
@@ -127,6 +130,7 @@ export class Machine {
     this.runs += 1;
     const run = new SimProcess((action) => scheduler.after(0, action));
     this.process = run;
+    this.disk.tearAfter(this.powerFailures.shift());
     this.clock = new SimClock(scheduler, run, this.#rate);
     journal.note('start', this.ordinal, this.runs);
     Member.start(this.world.prepare(this, this.#options(run))).then(

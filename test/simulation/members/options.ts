@@ -37,6 +37,8 @@ export const MEMBER_FAULTS = [
   'compaction',
   'membership',
   'transfer',
+  // Machines again; last, so that the others are drawn as they were before there was this one.
+  'flaky-power',
 ] as const;
 
 export type MemberFault = (typeof MEMBER_FAULTS)[number];

@@ -19,7 +19,7 @@ export const MEMBER = {
   }),
   'heartbeat-interval': int(100, 'Time between two heartbeats, in ms.', { least: 0 }),
   'election-timeout': int(1_000, 'Time without a leader before an election, in ms.', { least: 0 }),
-  'initial-election-tick-advance': bool(true, 'Start with the first election nearly due.', { effect: 'none' }),
+  'initial-election-tick-advance': bool(true, 'Start with the first election nearly due.'),
   'listen-peer-urls': urls('http://localhost:2380', 'Where to listen to other members.'),
   'listen-client-urls': urls(
     'http://localhost:2379',

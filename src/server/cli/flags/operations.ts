@@ -28,7 +28,10 @@ export const OPERATIONS = {
   'log-rotation-config-json': text('', 'How to.', none),
   'force-new-cluster': bool(false, 'Make a cluster of one of what is there.'),
   'unsafe-no-fsync': bool(false, 'Do not wait for the disk: what is acknowledged may be lost.'),
-  'feature-gates': text('', 'name=true,name=false,… LeaseCheckpoint and StopGRPCServiceOnDefrag have an effect.'),
+  'feature-gates': text(
+    '',
+    'name=true,name=false,… of LeaseCheckpoint, StopGRPCServiceOnDefrag, InitialCorruptCheck and CompactHashCheck.',
+  ),
   'watch-progress-notify-interval': duration('10m', 'How often idle watches hear that nothing happened.', {
     aliases: ['experimental-watch-progress-notify-interval'],
   }),
@@ -42,14 +45,12 @@ export const OPERATIONS = {
   }),
   'experimental-enable-lease-checkpoint': bool(false, 'Write down what is left of leases.'),
   'experimental-enable-lease-checkpoint-persist': bool(false, 'The same, and keep it through restarts.'),
-  'experimental-initial-corrupt-check': bool(false, 'Compare with the other members before serving.', peers),
-  'corrupt-check-time': duration('0s', 'Time between two comparisons with the other members.', {
-    ...peers,
+  'experimental-initial-corrupt-check': bool(false, 'Compare with the other members before serving.'),
+  'corrupt-check-time': duration('0s', 'Time between two comparisons with the other members; 0: never.', {
     aliases: ['experimental-corrupt-check-time'],
   }),
-  'experimental-compact-hash-check-enabled': bool(false, 'Compare hashes of compactions.', peers),
+  'experimental-compact-hash-check-enabled': bool(false, 'Compare the hashes that compactions leave.'),
   'compact-hash-check-time': duration('1m', 'Time between two of those comparisons.', {
-    ...peers,
     aliases: ['experimental-compact-hash-check-time'],
   }),
   'downgrade-check-time': duration('5s', 'Time between two looks at a downgrade.', {
@@ -73,24 +74,26 @@ export const OPERATIONS = {
   'experimental-txn-mode-write-with-shared-buffer': bool(true, 'How bbolt is read within a transaction.', none),
   'experimental-set-member-localaddr': bool(false, 'Address that peers are connected from.', peers),
   'experimental-enable-v2v3': text('', 'The API of etcd 2 over this store.', none),
-  'enable-distributed-tracing': bool(false, 'Export spans.', {
-    ...none,
+  'enable-distributed-tracing': bool(false, 'Export spans: OTEL_EXPORTER_OTLP_ENDPOINT says where to.', {
     aliases: ['experimental-enable-distributed-tracing'],
   }),
-  'distributed-tracing-address': text('localhost:4317', 'Where to.', {
+  'distributed-tracing-address': text('localhost:4317', 'A collector of OTLP over gRPC.', {
     ...none,
+    instead: 'set OTEL_EXPORTER_OTLP_ENDPOINT to a collector of OTLP over HTTP',
     aliases: ['experimental-distributed-tracing-address'],
   }),
-  'distributed-tracing-service-name': text('etcd', 'As which service.', {
-    ...none,
+  'distributed-tracing-service-name': text('etcd', 'As which service, unless OTEL_SERVICE_NAME says so.', {
     aliases: ['experimental-distributed-tracing-service-name'],
   }),
-  'distributed-tracing-instance-id': text('', 'As which instance.', {
-    ...none,
+  'distributed-tracing-instance-id': text('', "As which instance of it. The default is the member's name.", {
     aliases: ['experimental-distributed-tracing-instance-id'],
   }),
-  'distributed-tracing-sampling-rate': int(0, 'How many of a million.', {
-    ...none,
-    aliases: ['experimental-distributed-tracing-sampling-rate'],
-  }),
+  'distributed-tracing-sampling-rate': int(
+    0,
+    'How many requests of a million, besides those whose client keeps a trace; 0: OTEL_TRACES_SAMPLER says.',
+    {
+      least: 0,
+      aliases: ['experimental-distributed-tracing-sampling-rate'],
+    },
+  ),
 } as const;

@@ -26,8 +26,7 @@ export const SECURITY = {
   'peer-cert-allowed-hostname': text('', 'Host names one of which a peer certificate must have.'),
   'peer-auto-tls': bool(false, 'Make a certificate for peers, below the data directory.'),
   'peer-crl-file': text('', 'Certificates of peers that are revoked.'),
-  'peer-skip-client-san-verification': bool(false, 'Do not check the names in certificates of peers.', {
-    effect: 'none',
+  'peer-skip-client-san-verification': bool(false, 'Take peers from addresses that are not in their certificates.', {
     aliases: ['experimental-peer-skip-client-san-verification'],
   }),
   'self-signed-cert-validity': int(1, 'Life of certificates that are made here, in years.', { least: 0 }),

@@ -8,8 +8,8 @@ export const MEMBER_MUTANTS: readonly Mutant[] = [
     name: 'answers-before-durable',
     file: 'member/loop.ts',
     rule: 'Entries and votes are acknowledged only once they are durable.',
-    find: 'if (done === undefined) this.#written(append); else done.then(',
-    replace: 'this.#written(append); if (done === null) done.then(',
+    find: 'if (done === undefined) { this.#written(append); return; }',
+    replace: 'this.#written(append); if (done !== null) return;',
   },
   {
     name: 'forgets-votes',

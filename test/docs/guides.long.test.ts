@@ -1,0 +1,48 @@
+/** The programs of the guides compile, run on a server of their own, end by themselves, and print what the text says. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startEtcd } from '../../src/testing/index.ts';
+import { outputPattern, Programs, programsOf } from './code-blocks.ts';
+
+const GUIDES = [
+  'getting-started',
+  'watch',
+  'leases',
+  'locks',
+  'elections',
+  'queues',
+  'stm',
+  'services',
+  'config',
+  'telemetry',
+  'security',
+];
+
+const all = (await Promise.all(GUIDES.map((name) => programsOf(`docs/${name}.md`)))).flat();
+
+describe('the guides', () => {
+  let programs: Programs;
+  beforeAll(async () => {
+    programs = await Programs.create();
+  });
+  afterAll(() => programs[Symbol.asyncDispose]());
+
+  it.each(GUIDES)('%s has a program that runs', (name) => {
+    const runs = all.filter(
+      ({ at, runs, prints }) => at.startsWith(`docs/${name}.md:`) && runs && prints !== undefined,
+    );
+    expect(runs).not.toEqual([]);
+  });
+
+  it('compile', async () => {
+    for (const program of all) await programs.add(program);
+    await programs.checkTypes();
+  });
+
+  it.each(all.filter(({ runs }) => runs))('$at', async (program) => {
+    await using server = await startEtcd();
+    const file = await programs.add(program);
+    const output = await programs.run(file, { ETCD_ENDPOINTS: server.endpoints.join(',') });
+    // One whose output is not in the text only has to end by itself.
+    if (program.prints !== undefined) expect(output).toMatch(outputPattern(program.prints));
+  });
+});
