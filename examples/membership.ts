@@ -31,7 +31,7 @@ const works = sessions.map((session, n) => {
   });
 });
 
-const view = new Partitions(sessions[1] as Session, 'ingest', { partitions: 6 });
+const view = new Partitions(sessions[1], 'ingest', { partitions: 6 });
 /** Waits until all six have an owner, and that many share them. */
 async function shared(owners: number): Promise<string> {
   for (;;) {

@@ -1,7 +1,9 @@
 /** The programs of the guides compile, run on a server of their own, end by themselves, and print what the text says. */
+import { readdir, readFile } from 'node:fs/promises';
+import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startEtcd } from '../../src/testing/index.ts';
-import { outputPattern, Programs, programsOf } from './code-blocks.ts';
+import { outputPattern, Programs, programsOf, root } from './code-blocks.ts';
 
 const GUIDES = [
   'getting-started',
@@ -11,6 +13,7 @@ const GUIDES = [
   'elections',
   'queues',
   'stm',
+  'recipes',
   'services',
   'config',
   'telemetry',
@@ -19,7 +22,17 @@ const GUIDES = [
 
 const all = (await Promise.all(GUIDES.map((name) => programsOf(`docs/${name}.md`)))).flat();
 
+/** Run by tests of their own. */
+const ELSEWHERE = ['server', 'testing'];
+
 describe('the guides', () => {
+  it('are all here', async () => {
+    const files = (await readdir(path.join(root, 'docs'))).filter((name) => name.endsWith('.md'));
+    const texts = await Promise.all(files.map((name) => readFile(path.join(root, 'docs', name), 'utf8')));
+    const withPrograms = files.filter((_, index) => texts[index]?.includes('\n```ts'));
+    expect(withPrograms.map((name) => path.basename(name, '.md')).sort()).toEqual([...GUIDES, ...ELSEWHERE].sort());
+  });
+
   let programs: Programs;
   beforeAll(async () => {
     programs = await Programs.create();

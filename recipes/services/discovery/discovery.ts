@@ -61,7 +61,7 @@ export class Discovery<M = Metadata> implements DiscoveredService<M> {
       copy.listen({
         changed: (changes) => {
           this.#update();
-          for (const feed of this.#feeds) for (const change of changes) feed.push(change);
+          for (const feed of this.#feeds) for (const change of changes) feed.tell(change);
         },
         ended: (error) => this.#end(error),
       }),

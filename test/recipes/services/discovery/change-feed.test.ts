@@ -13,10 +13,10 @@ const [v1, v2, v3] = [1, 2, 3].map((weight) => instance('a1', { weight })) as [
 describe('a slow reader', () => {
   it('is told of each instance once, from what it knew to what is', async () => {
     const feed = new DiscoveryFeed<Metadata>(() => {});
-    feed.push({ type: 'updated', instance: v2, previous: v1 });
-    feed.push({ type: 'updated', instance: v3, previous: v2 });
+    feed.tell({ type: 'updated', instance: v2, previous: v1 });
+    feed.tell({ type: 'updated', instance: v3, previous: v2 });
     const other = instance('a2');
-    feed.push({ type: 'added', instance: other, previous: undefined });
+    feed.tell({ type: 'added', instance: other, previous: undefined });
     expect((await feed.next()).value).toEqual({ type: 'updated', instance: v3, previous: v1 });
     expect((await feed.next()).value).toEqual({ type: 'added', instance: other, previous: undefined });
   });
@@ -24,12 +24,12 @@ describe('a slow reader', () => {
   it('is told nothing of one that came and went, and of one that came back that it is another', async () => {
     const feed = new DiscoveryFeed<Metadata>(() => {});
     const passing = instance('a9');
-    feed.push({ type: 'added', instance: passing, previous: undefined });
-    feed.push({ type: 'removed', instance: passing, previous: passing });
-    feed.push({ type: 'removed', instance: v1, previous: v1 });
-    feed.push({ type: 'added', instance: v2, previous: undefined });
+    feed.tell({ type: 'added', instance: passing, previous: undefined });
+    feed.tell({ type: 'removed', instance: passing, previous: passing });
+    feed.tell({ type: 'removed', instance: v1, previous: v1 });
+    feed.tell({ type: 'added', instance: v2, previous: undefined });
     expect((await feed.next()).value).toEqual({ type: 'updated', instance: v2, previous: v1 });
-    feed.push({ type: 'removed', instance: v2, previous: v2 });
+    feed.tell({ type: 'removed', instance: v2, previous: v2 });
     expect((await feed.next()).value).toEqual({ type: 'removed', instance: v2, previous: v2 });
   });
 });
@@ -38,7 +38,7 @@ describe('the end', () => {
   it('comes after what waits, and to all who wait', async () => {
     const feed = new DiscoveryFeed<Metadata>(() => {});
     const waiting = [feed.next(), feed.next()];
-    feed.push({ type: 'added', instance: v1, previous: undefined });
+    feed.tell({ type: 'added', instance: v1, previous: undefined });
     feed.end(new Error('over'));
     expect(await waiting[0]).toMatchObject({ value: { type: 'added' } });
     await expect(waiting[1]).rejects.toThrow('over');
@@ -50,7 +50,7 @@ describe('the end', () => {
     const feed = new DiscoveryFeed<Metadata>(() => {
       left += 1;
     });
-    feed.push({ type: 'added', instance: v1, previous: undefined });
+    feed.tell({ type: 'added', instance: v1, previous: undefined });
     for await (const _ of feed) break;
     expect([left, (await feed.next()).done]).toEqual([1, true]);
   });
