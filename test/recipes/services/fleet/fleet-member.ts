@@ -13,6 +13,10 @@ export interface Chronicle {
   readonly lives: Map<string, Life>;
   readonly observers: Observer[];
   picks: number;
+  /** When registrations were lost, and why. */
+  readonly losses: { readonly at: number; readonly why: string }[];
+  /** The longest time in which a process did not run, in milliseconds; those above a second count. */
+  longestStallMs: number;
 }
 
 type Answer = 'awake' | 'deployed' | 'frozen';
@@ -132,6 +136,12 @@ export class FleetMember {
       case 'following':
       case 'behind':
         observer.follows.push({ at: word.at, following: word.say === 'following' });
+        return;
+      case 'lost':
+        this.#chronicle.losses.push(word);
+        return;
+      case 'stalled':
+        this.#chronicle.longestStallMs = Math.max(this.#chronicle.longestStallMs, word.ms);
         return;
       case 'awake':
         observer.from = word.at;

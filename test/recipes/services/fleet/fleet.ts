@@ -39,6 +39,10 @@ export interface FleetReport {
   readonly outages: number;
   readonly cuts: number;
   readonly allowances: Allowances;
+  /** Registrations lost while the store was there: the machine was too busy for the leases, or there is a fault. By reason. */
+  readonly lossesInCalm: Readonly<Record<string, number>>;
+  /** The longest time in which a process did not run, in milliseconds; 0 when none was above a second. */
+  readonly longestStallMs: number;
 }
 
 const TTL_SECONDS = 5;
@@ -76,7 +80,7 @@ export async function runFleet(options: FleetOptions): Promise<FleetReport> {
 
 class Fleet implements AsyncDisposable {
   readonly #options: FleetOptions;
-  readonly #chronicle: Chronicle = { lives: new Map(), observers: [], picks: 0 };
+  readonly #chronicle: Chronicle = { lives: new Map(), observers: [], picks: 0, losses: [], longestStallMs: 0 };
   readonly #outages: Span[] = [];
   /** The one at the front is the next one to suffer. */
   readonly #members: FleetMember[] = [];
@@ -170,7 +174,20 @@ class Fleet implements AsyncDisposable {
       outages: this.#outages.length,
       cuts: observers.reduce((sum, { cuts }) => sum + cuts.length, 0),
       allowances: ALLOWANCES,
+      lossesInCalm: this.#lossesInCalm(),
+      longestStallMs: this.#chronicle.longestStallMs,
     };
+  }
+
+  #lossesInCalm(): Record<string, number> {
+    const counts: Record<string, number> = {};
+    for (const { at, why } of this.#chronicle.losses) {
+      if (this.#outages.some(({ from, until }) => at >= from && at <= until + PAUSE_MS)) continue;
+      // Without the lease's id.
+      const reason = why.replace(/[0-9a-f]{8,}/g, '…');
+      counts[reason] = (counts[reason] ?? 0) + 1;
+    }
+    return counts;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

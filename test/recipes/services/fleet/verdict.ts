@@ -127,7 +127,10 @@ class Eye {
         // The way into the list takes a while; once in it, there is no way out before the instance leaves.
         const excused = reached === from && gap.until <= seenBy;
         if (gap.until > gap.from && !excused) {
-          found.push(`${name} had no ${id} for ${Math.round(gap.until - gap.from)} ms from ${Math.round(gap.from)} on`);
+          const what = reached === from ? 'did not have' : 'lost';
+          found.push(
+            `${name} ${what} ${id} for ${Math.round(gap.until - gap.from)} ms from ${Math.round(gap.from)} on`,
+          );
         }
         reached = Math.max(reached, span.until);
       }

@@ -38,6 +38,10 @@ export type Word =
     }
   | { readonly say: 'picked'; readonly count: number; readonly last: readonly (readonly [id: string, at: number])[] }
   | { readonly say: 'following' | 'behind'; readonly at: number }
+  /** A registration is not as it was to be; why not. */
+  | { readonly say: 'lost'; readonly at: number; readonly why: string }
+  /** For so long nothing of the process ran. */
+  | { readonly say: 'stalled'; readonly at: number; readonly ms: number }
   | { readonly say: 'awake' | 'deployed' | 'frozen'; readonly at: number };
 
 /** The machine's monotonic clock, in milliseconds. */

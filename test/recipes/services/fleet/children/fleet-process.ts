@@ -7,12 +7,14 @@
  */
 import { createInterface } from 'node:readline';
 import type { Discovery } from '../../../../../recipes/services/discovery/discovery.ts';
-import type { Registration } from '../../../../../recipes/services/registration/registration.ts';
+import type { Registration, RegistrationState } from '../../../../../recipes/services/registration/registration.ts';
 import { ServiceRegistry } from '../../../../../recipes/services/service-registry.ts';
 import { Etcd } from '../../../../../src/index.ts';
 import { machineMs, type Order, type Plan, type Word } from '../words.ts';
 
 const FLUSH_EVERY = 5;
+/** From here on a pause between two requests is one of the process, or of the machine. */
+const STALL_MS = 1_000;
 
 const plan = JSON.parse(process.argv[2] ?? '') as Plan;
 const { label, prefix, ttlSeconds, drainMs, pickEveryMs } = plan;
@@ -34,9 +36,19 @@ async function begin(service: string): Promise<void> {
   say({ say: 'began', at: machineMs(), id, service });
   const registration = await registering.register({ name: service, id, address: id, port: 80 }, { ttlSeconds });
   say({ say: 'ready', at: machineMs(), id, service });
+  void tellLosses(registration);
   const others = mine.get(service);
   if (others === undefined) mine.set(service, [{ id, registration }]);
   else others.push({ id, registration });
+}
+
+async function tellLosses(registration: Registration): Promise<void> {
+  let before: RegistrationState = 'registered';
+  for await (const state of registration.states()) {
+    const why = (registration.lastError as Error | undefined)?.message ?? 'unknown';
+    if (before === 'registered' && state === 'registering') say({ say: 'lost', at: machineMs(), why });
+    before = state;
+  }
 }
 
 async function drainOldest(service: string): Promise<void> {
@@ -92,8 +104,12 @@ const views = Object.keys(plan.services).map((service) => {
 let following = false;
 const lastPicks = new Map<string, number>();
 let picks = 0;
+let tickedAt = machineMs();
 
 function tick(count: number): void {
+  const now = machineMs();
+  if (now - tickedAt > STALL_MS) say({ say: 'stalled', at: now, ms: Math.round(now - tickedAt) });
+  tickedAt = now;
   for (const view of views) {
     view.look();
     if (view.discovery.instances.length === 0) continue;
