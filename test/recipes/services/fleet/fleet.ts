@@ -102,7 +102,8 @@ class Fleet implements AsyncDisposable {
         share[`s${service}`] = (share[`s${service}`] ?? 0) + 1;
       }
     }
-    await Promise.all(shares.map((share) => this.#start(share)));
+    // One after the other: a machine that starts all at once is busy for longer than a lease.
+    for (const share of shares) await this.#start(share);
   }
 
   /** A rolling deploy: process after process, every service at once. */

@@ -144,5 +144,6 @@ const registered = Object.entries(plan.services).flatMap(([service, count]) =>
 await Promise.all([...registered, ...views.map(({ discovery }) => discovery.ready)]);
 for (const view of views) view.look();
 say({ say: 'awake', at: machineMs() });
+tickedAt = machineMs();
 let count = 0;
 setInterval(() => tick(++count), pickEveryMs);
