@@ -19,7 +19,7 @@ describeOnRealEtcd(
       });
       console.info(`latencies ${JSON.stringify(report.latencies)} over ${report.picks} requests`);
       expect(report.verdict).toEqual({ strays: [], missing: [], behind: [], leftovers: [] });
-      // What is judged did happen: two processes of some thirty instances were killed, each three times deployed to.
+      // What is judged did happen: two processes of some thirty instances were killed, and eight times one deployed.
       expect(report.instances.killed).toBeGreaterThanOrEqual(60);
       expect(report.instances.drained).toBeGreaterThanOrEqual(70);
       expect(report).toMatchObject({ outages: 2, cuts: 1 });
