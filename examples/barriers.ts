@@ -1,7 +1,7 @@
 /**
  * Three ways to wait for each other: until it opens, until all are there, until all is done.
  *
- *   npx tsx examples/barriers.ts
+ *   node --import tsx examples/barriers.ts
  *
  * @module
  */

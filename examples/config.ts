@@ -1,7 +1,7 @@
 /**
  * A configuration that programs follow while they run: checked before it is published and before it is used.
  *
- *   npx tsx examples/config.ts
+ *   node --import tsx examples/config.ts
  *
  * @module
  */

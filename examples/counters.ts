@@ -1,7 +1,7 @@
 /**
  * A number that is never counted twice, and ids in blocks.
  *
- *   npx tsx examples/counters.ts
+ *   node --import tsx examples/counters.ts
  *
  * @module
  */

@@ -1,7 +1,7 @@
 /**
  * Jobs at certain times, each time once, however many processes there are.
  *
- *   npx tsx examples/cron.ts
+ *   node --import tsx examples/cron.ts
  *
  * @module
  */

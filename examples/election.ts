@@ -1,7 +1,7 @@
 /**
  * One leader at a time. Each writes in its own term or not at all; an observer sees who follows whom.
  *
- *   npx tsx examples/election.ts
+ *   node --import tsx examples/election.ts
  *
  * @module
  */

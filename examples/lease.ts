@@ -1,7 +1,7 @@
 /**
  * Keys that live as long as their owner, and an owner who knows how long that is certain.
  *
- *   npx tsx examples/lease.ts
+ *   node --import tsx examples/lease.ts
  *
  * @module
  */

@@ -1,7 +1,7 @@
 /**
  * Who is there, and who does which part. One of three workers leaves; the others take over its parts.
  *
- *   npx tsx examples/membership.ts
+ *   node --import tsx examples/membership.ts
  *
  * @module
  */

@@ -1,7 +1,7 @@
 /**
  * A lock around a read and a write of a balance: three workers, nobody's deposit is lost.
  *
- *   npx tsx examples/mutex.ts
+ *   node --import tsx examples/mutex.ts
  *
  * @module
  */

@@ -1,7 +1,7 @@
 /**
  * Queues: first in first out, the most urgent first, and not before its time.
  *
- *   npx tsx examples/queues.ts
+ *   node --import tsx examples/queues.ts
  *
  * @module
  */

@@ -1,7 +1,7 @@
 /**
  * Many readers or one writer, in order of arrival.
  *
- *   npx tsx examples/rwmutex.ts
+ *   node --import tsx examples/rwmutex.ts
  *
  * @module
  */

@@ -1,7 +1,7 @@
 /**
  * At most two downloads at a time, wherever they run.
  *
- *   npx tsx examples/semaphore.ts
+ *   node --import tsx examples/semaphore.ts
  *
  * @module
  */

@@ -1,7 +1,7 @@
 /**
  * Instances of a service that come and go, and requests that find those that are there.
  *
- *   npx tsx examples/services.ts
+ *   node --import tsx examples/services.ts
  *
  * @module
  */

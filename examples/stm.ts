@@ -1,7 +1,7 @@
 /**
  * Transactions in memory: read and write as if alone. Transfers between accounts from many sides, and the sum stays.
  *
- *   npx tsx examples/stm.ts
+ *   node --import tsx examples/stm.ts
  *
  * @module
  */

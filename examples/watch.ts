@@ -1,7 +1,7 @@
 /**
  * A watch that goes on where it was: from a revision, through the loss of a member.
  *
- *   npx tsx examples/watch.ts
+ *   node --import tsx examples/watch.ts
  *
  * @module
  */

@@ -2,7 +2,7 @@
  * Jobs that are done at least once, each together with the writes it makes. A worker dies in the middle of one: another
  * does it again, and its effect is there once.
  *
- *   npx tsx examples/work-queue.ts
+ *   node --import tsx examples/work-queue.ts
  *
  * @module
  */
