@@ -91,7 +91,9 @@ export class Programs implements AsyncDisposable {
 
   /** Runs a program until it ends by itself, and returns what it printed. */
   async run(file: string, env: NodeJS.ProcessEnv): Promise<string> {
-    const all = { ...process.env, TSX_TSCONFIG_PATH: path.join(this.#folder, 'tsconfig.json'), ...env };
+    // What it leaves in the temporary folder goes with ours.
+    const own = { TSX_TSCONFIG_PATH: path.join(this.#folder, 'tsconfig.json'), TMPDIR: this.#folder };
+    const all = { ...process.env, ...own, ...env };
     const options = { cwd: root, env: all, timeout: 60_000, killSignal: 'SIGKILL' as const };
     const { stdout } = await run(process.execPath, ['--import', 'tsx', file], options);
     return stdout;

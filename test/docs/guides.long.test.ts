@@ -18,6 +18,7 @@ const GUIDES = [
   'config',
   'telemetry',
   'security',
+  'operations',
 ];
 
 const all = (await Promise.all(GUIDES.map((name) => programsOf(`docs/${name}.md`)))).flat();
