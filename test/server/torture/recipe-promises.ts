@@ -55,7 +55,7 @@ function gaps(events: readonly ChangeEvent[]): string[] {
   return found;
 }
 
-function lostWrites({ written }: Told, events: readonly ChangeEvent[]): string[] {
+function lostWrites({ written, unknownWrites, refusedWrites }: Told, events: readonly ChangeEvent[]): string[] {
   const seen = new Map<string, number[]>();
   for (const { type, kv } of events)
     if (type === 'put' && kv.key.startsWith(REGISTERS))
@@ -65,8 +65,14 @@ function lostWrites({ written }: Told, events: readonly ChangeEvent[]): string[]
     const values = seen.get(key) ?? [];
     const there = new Set(values);
     for (const n of acknowledged) if (!there.has(n)) found.push(`${key}: ${n} was acknowledged and is lost`);
-    if (there.size < values.length || values.some((value, i) => i > 0 && value < (values[i - 1] as number)))
-      found.push(`${key}: written twice, or in another order: ${values}`);
+    for (const n of refusedWrites.get(key) ?? [])
+      if (there.has(n)) found.push(`${key}: ${n} was refused and is written`);
+    if (there.size < values.length) found.push(`${key}: written twice: ${values}`);
+    // One of which nobody knows may come at any time.
+    const unknown = unknownWrites.get(key) ?? new Set();
+    const known = values.filter((value) => !unknown.has(value));
+    if (known.some((value, i) => i > 0 && value < (known[i - 1] as number)))
+      found.push(`${key}: written in another order: ${known}`);
   }
   return found;
 }

@@ -48,6 +48,10 @@ export class Told {
   readonly done: Record<Work, number> = { registers: 0, lock: 0, election: 0, queue: 0, counter: 0, bank: 0 };
   /** By register, the numbers that were acknowledged. */
   readonly written = new Map<string, number[]>();
+  /** By register, those of which nobody knows: they may be written at any time, as by a member that was stopped. */
+  readonly unknownWrites = new Map<string, Set<number>>();
+  /** By register, those that were refused for good. */
+  readonly refusedWrites = new Map<string, Set<number>>();
   /** Who led, by term. */
   readonly leaders = new Map<bigint, Set<string>>();
   readonly enqueued = new Set<string>();
@@ -114,21 +118,26 @@ async function attempt(work: () => Promise<void>): Promise<EtcdError | RecipeErr
   }
 }
 
-/** Writes one number after the other, and reads what it finds: never less than what was acknowledged. */
+/** Writes one number after the other, and reads what it finds: what was acknowledged last, or what nobody knows of. */
 async function write(field: Field, key: string): Promise<void> {
   const { told, stop } = field;
   await using etcd = clientOf(field);
   const written: number[] = [];
+  const [unknown, refused] = [new Set<number>(), new Set<number>()];
   told.written.set(key, written);
+  told.unknownWrites.set(key, unknown);
+  told.refusedWrites.set(key, refused);
   for (let n = 1; !stop.aborted; n += 1) {
-    await attempt(async () => {
+    const error = await attempt(async () => {
       await etcd.put(key, String(n));
       written.push(n);
       told.done.registers += 1;
     });
+    if (error) (error instanceof EtcdError && error.applied === 'no' ? refused : unknown).add(n);
     await attempt(async () => {
       const found = Number((await etcd.get(key))?.value ?? 0);
-      if (found < (written.at(-1) ?? 0) || found > n) told.wrong.push(`${key} is ${found} after ${written.at(-1)}`);
+      const last = written.at(-1) ?? 0;
+      if (found !== last && !unknown.has(found)) told.wrong.push(`${key} is ${found} after ${last}`);
     });
     await sleep(REST_MS);
   }
