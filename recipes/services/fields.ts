@@ -65,14 +65,7 @@ export function readFields<M>(
 ): DecodedRecord<M> {
   const { address, port, ports = {}, protocol, tags = [], version, weight = 1, zone, status = 'up' } = stored;
   const problem =
-    addressProblem(address) ??
-    portProblem('port', port) ??
-    portsProblem(ports) ??
-    textProblem('protocol', protocol) ??
-    tagsProblem(tags) ??
-    textProblem('version', version) ??
-    weightProblem(weight) ??
-    textProblem('zone', zone) ??
+    fieldsProblem({ address, port, ports, protocol, tags, version, weight, zone }) ??
     (STATUSES.includes(status) ? undefined : 'status is none that is known');
   if (problem !== undefined) return { problem };
   const metadata = fitMetadata(stored['metadata'], schema, true);
@@ -96,6 +89,21 @@ export function readFields<M>(
   return { instance, nonce: typeof nonce === 'string' ? nonce : undefined, owner: ownerOf(stored['owner']) };
 }
 
+/** What is wrong with what an instance says of itself, apart from its metadata; undefined when nothing is. */
+export function fieldsProblem(fields: Fields): string | undefined {
+  const { address, port, ports, protocol, tags, version, weight, zone } = fields;
+  return (
+    addressProblem(address) ??
+    portProblem('port', port) ??
+    portsProblem(ports) ??
+    textProblem('protocol', protocol) ??
+    tagsProblem(tags) ??
+    textProblem('version', version) ??
+    weightProblem(weight) ??
+    textProblem('zone', zone)
+  );
+}
+
 /** What is wrong with an address; undefined when nothing is. */
 export function addressProblem(value: unknown): string | undefined {
   if (typeof value !== 'string' || value === '') return 'address is not a host name or an IP address';
@@ -111,7 +119,7 @@ export function portProblem(name: string, value: unknown): string | undefined {
 }
 
 /** What is wrong with further ports; undefined when nothing is. */
-export function portsProblem(value: unknown): string | undefined {
+function portsProblem(value: unknown): string | undefined {
   if (!isObject(value)) return 'ports is not an object of numbers';
   for (const port of Object.values(value)) {
     const problem = portProblem('one of ports', port);
@@ -121,19 +129,19 @@ export function portsProblem(value: unknown): string | undefined {
 }
 
 /** What is wrong with tags; undefined when nothing is. */
-export function tagsProblem(value: unknown): string | undefined {
+function tagsProblem(value: unknown): string | undefined {
   return Array.isArray(value) && value.every((tag) => typeof tag === 'string')
     ? undefined
     : 'tags is not a list of texts';
 }
 
 /** What is wrong with a weight; undefined when nothing is. */
-export function weightProblem(value: unknown): string | undefined {
+function weightProblem(value: unknown): string | undefined {
   return Number.isFinite(value) && (value as number) >= 0 ? undefined : 'weight is not a number from 0 on';
 }
 
 /** What is wrong with a text that may be missing; undefined when nothing is. */
-export function textProblem(name: string, value: unknown): string | undefined {
+function textProblem(name: string, value: unknown): string | undefined {
   return value === undefined || typeof value === 'string' ? undefined : `${name} is not a text`;
 }
 

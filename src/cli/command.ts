@@ -9,6 +9,7 @@
  */
 import os from 'node:os';
 import { type ParseArgsConfig, parseArgs, styleText } from 'node:util';
+import { aligned } from './text.ts';
 
 /** What the usage is printed for. */
 export class UsageError extends Error {
@@ -136,15 +137,8 @@ export function revisionNumber(flag: string, text: string): bigint {
  * What comes from the store may hold anything: control characters, which a terminal would obey, are shown as such.
  */
 export function table(out: Sink, headings: readonly string[], rows: readonly (readonly string[])[]): void {
-  const lines = [headings, ...rows].map((row) => row.map(visible));
-  const widths = headings.map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0)));
-  for (const [at, line] of lines.entries()) {
-    const text = line
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join('  ')
-      .trimEnd();
-    out.write(`${at === 0 ? bold(out, text) : text}\n`);
-  }
+  const lines = aligned([headings, ...rows].map((row) => row.map(visible)));
+  for (const [at, line] of lines.entries()) out.write(`${at === 0 ? bold(out, line) : line}\n`);
 }
 
 function bold(out: Sink, text: string): string {

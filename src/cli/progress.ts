@@ -3,8 +3,9 @@
  *
  * @module
  */
-import { sizeText } from './cluster/view.ts';
+
 import type { Sink } from './command.ts';
+import { sizeText } from './text.ts';
 
 const BAR = 30;
 

@@ -6,10 +6,10 @@
 
 import type { SnapshotProgress } from '../index.ts';
 import { runSnapshot as runRestore } from '../server/cli/snapshot.ts';
-import { sizeText } from './cluster/view.ts';
 import { type CommandContext, printJson, readArgs, runCommand, UsageError, words } from './command.ts';
 import { CONNECTION_FLAGS, CONNECTION_USAGE, connect } from './connection.ts';
 import { Progress } from './progress.ts';
+import { sizeText } from './text.ts';
 
 const USAGE = `Usage: etcdkit snapshot save FILE [flags]     a backup of a cluster
        etcdkit snapshot restore FILE [flags]  a data directory of one; --help says more

@@ -4,9 +4,9 @@
  * @module
  */
 import { formatId } from '../index.ts';
-import { sizeText } from './cluster/view.ts';
 import { type CommandContext, printJson, readArgs, runCommand, table, words } from './command.ts';
 import { CONNECTION_FLAGS, CONNECTION_USAGE, connect } from './connection.ts';
+import { sizeText } from './text.ts';
 
 const USAGE = `Usage: etcdkit status [flags]
 

@@ -7,15 +7,7 @@
 import { randomBytes } from 'node:crypto';
 import { InvalidArgumentError } from '../../../src/index.ts';
 import type { WaitOptions } from '../../waiting.ts';
-import {
-  addressProblem,
-  isObject,
-  portProblem,
-  portsProblem,
-  tagsProblem,
-  textProblem,
-  weightProblem,
-} from '../fields.ts';
+import { fieldsProblem, isObject } from '../fields.ts';
 import type { InstanceStatus, Metadata, ServiceInstance } from '../instance.ts';
 import type { CheckOptions } from './checks.ts';
 import type { DrainOptions } from './drain.ts';
@@ -96,15 +88,7 @@ export function toInstance<M>(
   const { id = randomId(), ports = {}, tags = [], weight = 1, metadata = {} as M } = spec;
   if (typeof name !== 'string' || name === '') throw new InvalidArgumentError('the name of the service is empty');
   if (typeof id !== 'string' || id === '') throw new InvalidArgumentError('the id of the instance is empty');
-  const problem =
-    addressProblem(address) ??
-    portProblem('port', port) ??
-    portsProblem(ports) ??
-    textProblem('protocol', protocol) ??
-    tagsProblem(tags) ??
-    textProblem('version', version) ??
-    weightProblem(weight) ??
-    textProblem('zone', zone);
+  const problem = fieldsProblem({ address, port, ports, protocol, tags, version, weight, zone });
   if (problem !== undefined) throw new InvalidArgumentError(problem);
   return {
     name,

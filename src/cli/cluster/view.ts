@@ -4,6 +4,7 @@
  * @module
  */
 import { styleText } from 'node:util';
+import { aligned, sizeText } from '../text.ts';
 import type { MemberLine } from './supervisor.ts';
 
 /** Where it is written: standard output, or what stands for it. */
@@ -32,15 +33,6 @@ function cellsOf(line: MemberLine, at: number): string[] {
   ];
 }
 
-/** Bytes as people read them, in steps of 1024: `20 kB`. */
-export function sizeText(bytes: number): string {
-  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
-  let value = bytes;
-  let unit = 0;
-  for (; value >= 1_000 && unit < units.length - 1; unit += 1) value /= 1_024;
-  return `${value >= 10 || unit === 0 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
-}
-
 /**
  * A table of all members.
  *
@@ -48,12 +40,9 @@ export function sizeText(bytes: number): string {
  * @param columns No line is longer. Default: no limit.
  */
 export function tableOf(lines: readonly MemberLine[], paint = false, columns?: number): string {
-  const rows = [[...HEADINGS], ...lines.map(cellsOf)];
-  const widths = HEADINGS.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-  return rows
-    .map((row, at) => {
-      const cells = row.map((cell, column) => cell.padEnd(widths[column] ?? 0));
-      const text = cells.join('  ').trimEnd().slice(0, columns);
+  return aligned([HEADINGS, ...lines.map(cellsOf)])
+    .map((whole, at) => {
+      const text = whole.slice(0, columns);
       return `${paint ? painted(text, lines[at - 1]) : text}\n`;
     })
     .join('');

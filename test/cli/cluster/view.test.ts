@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { MemberLine } from '../../../src/cli/cluster/supervisor.ts';
-import { sizeText, tableOf, View } from '../../../src/cli/cluster/view.ts';
+import { tableOf, View } from '../../../src/cli/cluster/view.ts';
+import { sizeText } from '../../../src/cli/text.ts';
 
 const leader: MemberLine = {
   name: 'm1',

@@ -5,24 +5,11 @@ import type { DiscoveredService, DiscoveryChange, Picked } from '../../../recipe
 import { NoInstanceError } from '../../../recipes/services/errors.ts';
 import { authorityOf, type ServiceInstance } from '../../../recipes/services/instance.ts';
 import { revision } from '../../../src/index.ts';
+import { instance } from './instances.ts';
 
+/** An instance on this machine. */
 export function instanceAt(id: string, port: number, more: Partial<ServiceInstance> = {}): ServiceInstance {
-  return {
-    name: 'orders',
-    id,
-    address: '127.0.0.1',
-    port,
-    ports: {},
-    protocol: undefined,
-    tags: [],
-    version: undefined,
-    weight: 1,
-    zone: undefined,
-    metadata: {},
-    status: 'up',
-    registeredAtMs: 0,
-    ...more,
-  };
+  return instance(id, { address: '127.0.0.1', port, ...more });
 }
 
 export class FakeService implements DiscoveredService<unknown> {
@@ -114,14 +101,14 @@ export class FakeService implements DiscoveredService<unknown> {
     const others = this.instances.filter(({ id }) => !options.avoid?.has(id));
     const from = others.length > 0 ? others : this.instances;
     this.#turn += 1;
-    const instance = from[this.#turn % from.length];
-    if (instance === undefined) throw new NoInstanceError(this.name, 'none-registered');
-    const pick: FakeService['picks'][number] = { id: instance.id, options, outcome: undefined };
+    const chosen = from[this.#turn % from.length];
+    if (chosen === undefined) throw new NoInstanceError(this.name, 'none-registered');
+    const pick: FakeService['picks'][number] = { id: chosen.id, options, outcome: undefined };
     this.picks.push(pick);
     const done = (outcome: Outcome): void => {
       pick.outcome ??= outcome;
     };
-    return { instance, authority: authorityOf(instance), done, [Symbol.dispose]: () => done('cancelled') };
+    return { instance: chosen, authority: authorityOf(chosen), done, [Symbol.dispose]: () => done('cancelled') };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

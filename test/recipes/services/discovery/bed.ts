@@ -9,28 +9,11 @@ import { jsonLayout } from '../../../../recipes/services/json-layout.ts';
 import { ServiceRegistry, type ServiceRegistryOptions } from '../../../../recipes/services/service-registry.ts';
 import type { LeaseRef } from '../../../../src/index.ts';
 import { TestCluster, VirtualClock } from '../../../../src/testing/index.ts';
+import { instance } from '../instances.ts';
 
 export const layout = jsonLayout();
 
-/** An instance of `orders`; its id gives it an address of its own. */
-export function instance(id: string, more: Partial<ServiceInstance> = {}): ServiceInstance {
-  return {
-    name: 'orders',
-    id,
-    address: `${id}.example`,
-    port: 8080,
-    ports: {},
-    protocol: undefined,
-    tags: [],
-    version: undefined,
-    weight: 1,
-    zone: undefined,
-    metadata: {},
-    status: 'up',
-    registeredAtMs: 0,
-    ...more,
-  };
-}
+export { instance };
 
 /** An entry as it is stored. */
 export function stored(id: string, more: Partial<ServiceInstance> = {}): { key: string; value: Uint8Array } {
