@@ -255,11 +255,12 @@ export class Contender {
     return this.#left;
   }
 
-  /** Says that a transaction of ours has deleted the key, at `revision`: there is nothing to leave any more. */
-  left(revision: Revision): void {
+  /** Says that a transaction has deleted the key, ours or another's: there is nothing to leave any more. */
+  left(): void {
     if (this.#left !== undefined) return;
     this.#left = Promise.resolve('deleted');
-    if (this.#ambiguous) void guardAgainstStraggler(this.session, this.key, (revision + 1n) as Revision);
+    // From our own creation on: the deletion may be older than whatever told us of it.
+    if (this.#ambiguous) void guardAgainstStraggler(this.session, this.key, (this.token + 1n) as Revision);
   }
 }
 
@@ -309,7 +310,7 @@ async function removeForGood(session: Session, key: string, mayComeBack: boolean
   return 'unknown';
 }
 
-/** Deletes the key again should a request that was delayed somewhere create it after all. */
+/** Deletes the key again should a request that was delayed somewhere create it after all, at revision `from` or later. */
 async function guardAgainstStraggler(session: Session, key: string, from: Revision): Promise<void> {
   const stop = new AbortController();
   const abort = (): void => stop.abort();
@@ -317,7 +318,7 @@ async function guardAgainstStraggler(session: Session, key: string, from: Revisi
   session.signal.addEventListener('abort', abort, { once: true });
   try {
     for await (const event of session.etcd.watch(key, { from, only: 'put', resync: true, signal: stop.signal })) {
-      if (event.type === 'put') await removeForGood(session, key, false);
+      if (event.type === 'put' && event.kv.createRevision >= from) await removeForGood(session, key, false);
     }
   } catch {
     // The time is up, or the session is over: either way there is nothing left to guard.

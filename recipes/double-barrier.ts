@@ -111,22 +111,22 @@ export class BarrierRound extends Held {
     // From here on the key's deletion is what is waited for.
     holding.lose('released');
     try {
-      contender.left(await this.#untilAllLeft(contender, session, wait.signal));
+      await this.#untilAllLeft(contender, session, wait.signal);
+      contender.left();
     } catch (error) {
       await wait.patiently(contender.leave());
       throw wait.reason(this.name, error);
     }
   }
 
-  /** The revision at which everybody had left. */
-  async #untilAllLeft(contender: Contender, session: Session, signal: AbortSignal): Promise<Revision> {
+  async #untilAllLeft(contender: Contender, session: Session, signal: AbortSignal): Promise<void> {
     const { etcd } = session;
     const look = etcd.op.range({ prefix: this.#prefix });
     let seen = await this.#mark(contender, look, signal);
     for (;;) {
       const members = placesOf(seen, this.#prefix).filter(({ round }) => round === this.round);
       const inside = members.filter(({ left }) => !left);
-      if (inside.length === 0) return await this.#finish(session, members, seen.revision, signal);
+      if (inside.length === 0) return await this.#finish(session, members, signal);
       if (!members.some(({ kv }) => kv.key === contender.key)) throw new LostError(this.name, 'key-gone');
       const ahead = members.findLast(({ kv, left }) => left && kv.createRevision < contender.token);
       const awaited = ahead === undefined ? inside : [ahead];
@@ -148,13 +148,14 @@ export class BarrierRound extends Held {
   }
 
   /** Takes away the keys of those who have left, which is what they wait for. */
-  async #finish(session: Session, members: Place[], seenAt: Revision, signal: AbortSignal): Promise<Revision> {
-    if (members.length === 0) return seenAt;
+  async #finish(session: Session, members: Place[], signal: AbortSignal): Promise<void> {
+    if (members.length === 0) return;
     const { etcd } = session;
     const deletes = members.map(({ kv }) => etcd.op.delete(kv.key));
     for (let tries = 0; ; tries++) {
       try {
-        return (await etcd.txn<Op<unknown>[]>({ then: deletes }, { signal })).revision;
+        await etcd.txn<Op<unknown>[]>({ then: deletes }, { signal });
+        return;
       } catch (error) {
         if (signal.aborted || !session.alive || !mayPass(error)) throw error;
         await pause(session, tries, signal);

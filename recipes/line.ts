@@ -43,7 +43,7 @@ export interface Awaited {
 
 /** A try to take something: it was taken, or what to wait for. */
 export type Attempted<R> =
-  | { readonly taken: R; readonly revision: Revision }
+  | { readonly taken: R }
   | {
       readonly awaited: Awaited;
       /** Whether there was something, and others were quicker or come first. */
@@ -88,7 +88,7 @@ export async function takeInTurn<R, V>(session: Session, wait: Wait, taking: Tak
     let hint: WatchEvent<V> | undefined;
     for (;;) {
       if ('taken' in attempted) {
-        place.left(attempted.revision);
+        place.left();
         return attempted.taken;
       }
       // Whatever was put since the last look is told by the watch, so nothing is looked at twice.

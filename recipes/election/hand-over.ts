@@ -143,7 +143,7 @@ export async function stepBack(
     look: () => etcd.op.range({ prefix }, NEWEST_TWO),
   });
   if (!entry.entered) return undefined;
-  candidate.left(entry.contender.token);
+  candidate.left();
   return entry;
 }
 

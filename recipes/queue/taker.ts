@@ -199,7 +199,7 @@ export class Taker<V, In> {
       const done = await this.#receipts.run({ ...taking.task(known), late, patient }, signal);
       if (done.done) {
         this.#next = done.seen && taking.after(done.seen, done.revision);
-        return { taken: new QueueItem(taking.tried(done.receipt)), revision: done.revision };
+        return { taken: new QueueItem(taking.tried(done.receipt)) };
       }
       if (taking.hidden(done.seen)) {
         this.#limit *= 8;

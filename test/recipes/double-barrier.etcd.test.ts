@@ -3,11 +3,14 @@ import { expect, it } from 'vitest';
 import { type BarrierRound, DoubleBarrier } from '../../recipes/double-barrier.ts';
 import { LostError, RecipeError, WaitTimeoutError } from '../../recipes/errors.ts';
 import { describeOnEtcd } from '../support/fixtures.ts';
+import { type ClientMessage, GrpcFaultProxy, type Verdict } from '../support/grpc-fault-proxy.ts';
+import { sendUnary } from '../support/grpc-send.ts';
 import {
   Actor,
   countCalls,
   fired,
   grpcProxy,
+  hostOf,
   outcome,
   TXN,
   uniqueName,
@@ -233,6 +236,36 @@ describeOnEtcd('DoubleBarrier', (suite) => {
     await untilCount(actor.etcd, `${name}/`, 1);
     await actor.etcd.delete({ prefix: `${name}/` });
     expect((await entering).error).toMatchObject({ reason: 'key-gone' });
+  });
+
+  it('takes a place back that a late request made between the end of the round and the look that told of it', async () => {
+    let late: ClientMessage | undefined;
+    let txns = 0;
+    const status: number[] = [];
+    // 1 enters and is late, 2 enters, 3 marks; the other ends the round; 4 looks.
+    const gate = async (message: ClientMessage): Promise<Verdict> => {
+      if (message.call.path !== TXN) return 'forward';
+      txns += 1;
+      if (txns === 1) late = message;
+      if (txns === 4 && late !== undefined) status.push(await sendUnary(hostOf(suite), TXN, late.payload));
+      return txns === 1 ? 'cut' : 'forward';
+    };
+    await using proxy = await GrpcFaultProxy.start({ target: hostOf(suite), gate });
+    await using a = await Actor.open([proxy.address]);
+    await using b = await open();
+    const name = uniqueName(suite);
+    const entering = new DoubleBarrier(a.session, name, { count: 2 }).enter();
+    await untilCount(b.etcd, `${name}/`, 1);
+    const other = await new DoubleBarrier(b.session, name, { count: 2 }).enter();
+    const leaving = (await entering).leave();
+    await until(async () => (await leftCount(b, name)) === 1);
+    const before = await b.etcd.revision();
+    await other.leave();
+    await leaving;
+    expect(status).toEqual([0]);
+    await untilEmpty(b.etcd, `${name}/`);
+    // The other's mark, the end of the round, the late place, and its removal.
+    expect(await b.etcd.revision()).toBe(before + 4n);
   });
 
   it('has those who come late wait for the next round, or refuses them; strays are nobody', async () => {

@@ -67,7 +67,7 @@ export class Claims<V> implements SessionUser {
       if (done.done) {
         const { receipt: id, revision: token, results } = done;
         const claimed = { id, token, ready: pick(tried, id), sentAt, payload: results?.[0] as KeyValue<V> | undefined };
-        return { taken: await this.#claimed(claimed, signal), revision: token };
+        return { taken: await this.#claimed(claimed, signal) };
       }
       const [{ kvs, more, revision }] = done.seen;
       const left = kvs.filter(isJob);
