@@ -4,11 +4,9 @@
  *
  * @module
  */
-import { addCounts, runSteps } from './checks/runner.ts';
+import { addCounts, conclude, runSteps } from './checks/runner.ts';
 import { generate, suite, tools } from './checks/steps.ts';
 
 const generated = await runSteps([generate]);
 const checked = await runSteps([suite('unit'), ...tools], 2);
-const { passed, failed } = addCounts(generated, checked);
-console.log(`${passed} passed, ${failed} failed`);
-process.exitCode = failed === 0 ? 0 : 1;
+conclude(addCounts(generated, checked));

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { addCounts, type Counts, runSteps, type Step } from './checks/runner.ts';
+import { addCounts, conclude, NO_COUNTS, runSteps, type Step } from './checks/runner.ts';
 import { generate, suite, tools } from './checks/steps.ts';
 
 const build: Step = { name: 'build', command: ['npm', 'run', '--silent', 'build'] };
@@ -39,10 +39,9 @@ const stages: readonly (readonly [steps: readonly Step[], atOnce: number])[] = [
   [[suite('etcd', true)], 1],
 ];
 
-let total: Counts = { passed: 0, failed: 0 };
+let total = NO_COUNTS;
 for (const [steps, atOnce] of stages) {
   const counts = await runSteps(steps, atOnce);
   total = addCounts(total, counts);
 }
-console.log(`${total.passed} passed, ${total.failed} failed`);
-process.exitCode = total.failed === 0 ? 0 : 1;
+conclude(total);

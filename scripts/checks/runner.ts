@@ -16,6 +16,8 @@ export const ROOT = path.join(import.meta.dirname, '..', '..');
 export interface Counts {
   readonly passed: number;
   readonly failed: number;
+  /** Those that did not, a line each, as far as they have names. */
+  readonly failures: readonly string[];
 }
 
 /** One command. */
@@ -29,10 +31,17 @@ export interface Step {
   readonly count?: ((exitCode: number) => Counts) | undefined;
 }
 
-const NO_COUNTS: Counts = { passed: 0, failed: 0 };
+export const NO_COUNTS: Counts = { passed: 0, failed: 0, failures: [] };
 
 export function addCounts(a: Counts, b: Counts): Counts {
-  return { passed: a.passed + b.passed, failed: a.failed + b.failed };
+  return { passed: a.passed + b.passed, failed: a.failed + b.failed, failures: [...a.failures, ...b.failures] };
+}
+
+/** Says at the very end how it went: what failed is not to be searched for in the output of all. */
+export function conclude({ passed, failed, failures }: Counts): void {
+  if (failures.length > 0) console.log(`failed:\n${failures.map((line) => `  ${line}`).join('\n')}`);
+  console.log(`${passed} passed, ${failed} failed`);
+  process.exitCode = failed === 0 ? 0 : 1;
 }
 
 /** Runs the steps, at most `atOnce` at a time, in their order. Goes on after a failure. */
@@ -54,12 +63,19 @@ async function runStep(step: Step): Promise<Counts> {
   const startedAt = performance.now();
   if (step.live) console.log(`  …     ${step.name}`);
   const { exitCode, output } = await execute(step);
-  const counts = step.count?.(exitCode) ?? (exitCode === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 });
+  const counts = step.count?.(exitCode) ?? countStep(step, exitCode);
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
   const detail = counts.passed + counts.failed > 1 ? `  (${counts.passed} passed, ${counts.failed} failed)` : '';
   console.log(`  ${counts.failed === 0 ? 'ok   ' : 'FAIL '} ${step.name.padEnd(24)} ${seconds.padStart(6)} s${detail}`);
   if (counts.failed > 0 && output !== '') console.log(indent(output));
   return counts;
+}
+
+/** A step that is one check. */
+function countStep({ name }: Step, exitCode: number): Counts {
+  return exitCode === 0
+    ? { passed: 1, failed: 0, failures: [] }
+    : { passed: 0, failed: 1, failures: [`${name}: exit code ${exitCode}`] };
 }
 
 function execute({ command: [program, ...args], live }: Step): Promise<{ exitCode: number; output: string }> {

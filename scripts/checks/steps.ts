@@ -33,28 +33,44 @@ export function suite(name: Suite, live = false): Step {
     name: `${name} tests`,
     command: ['vitest', 'run', '--project', name, '--reporter=default', '--reporter=json', `--outputFile.json=${file}`],
     live,
-    count: (exitCode) => countTests(file, exitCode),
+    count: (exitCode) => countTests(name, file, exitCode),
   };
 }
 
 /** The part of vitest's JSON report that counts. */
-interface Report {
+export interface Report {
   readonly numPassedTests: number;
-  readonly numFailedTests: number;
   readonly testResults: readonly {
+    readonly name: string;
     readonly status: string;
-    readonly assertionResults: readonly { readonly status: string }[];
+    readonly message: string;
+    readonly assertionResults: readonly {
+      readonly status: string;
+      readonly fullName: string;
+      readonly failureMessages?: readonly string[];
+    }[];
   }[];
 }
 
-function countTests(file: string, exitCode: number): Counts {
-  if (!existsSync(file)) return { passed: 0, failed: 1 };
-  const report = JSON.parse(readFileSync(file, 'utf8')) as Report;
-  // A file that cannot be loaded, or whose hook fails, has no failed test of its own.
-  const failedFiles = report.testResults.filter(
-    ({ status, assertionResults }) => status === 'failed' && !assertionResults.some((test) => test.status === 'failed'),
-  ).length;
-  const failed = report.numFailedTests + failedFiles;
+function countTests(suiteName: Suite, file: string, exitCode: number): Counts {
+  if (!existsSync(file)) return { passed: 0, failed: 1, failures: [`${suiteName} tests: no report was written`] };
+  return countReport(suiteName, JSON.parse(readFileSync(file, 'utf8')) as Report, exitCode);
+}
+
+/** Counts what a report says of a vitest run that ended with `exitCode`. */
+export function countReport(suiteName: string, report: Report, exitCode: number): Counts {
+  const failures = report.testResults.flatMap(({ name, status, message, assertionResults }) => {
+    const file = path.relative(ROOT, name);
+    const tests = assertionResults.filter((test) => test.status === 'failed');
+    // A file that cannot be loaded, or whose hook fails, has no failed test of its own.
+    if (tests.length === 0) return status === 'failed' ? [`${file}: ${firstLine(message)}`] : [];
+    return tests.map(({ fullName, failureMessages }) => `${file} > ${fullName}: ${firstLine(failureMessages?.[0])}`);
+  });
   // Unhandled errors fail the run without failing a test.
-  return { passed: report.numPassedTests, failed: failed === 0 && exitCode !== 0 ? 1 : failed };
+  if (failures.length === 0 && exitCode !== 0) failures.push(`${suiteName} tests: exit code ${exitCode}`);
+  return { passed: report.numPassedTests, failed: failures.length, failures };
+}
+
+function firstLine(text = ''): string {
+  return text.split('\n', 1)[0] ?? '';
 }
