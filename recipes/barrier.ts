@@ -37,6 +37,7 @@ import {
   type RangeResult,
   type Revision,
 } from '../src/index.ts';
+import { acquiring, doing } from '../src/telemetry/recipes.ts';
 import { Contender, mayPass } from './contender.ts';
 import { HeldByAnotherError } from './errors.ts';
 import { Held, runHeld } from './held.ts';
@@ -97,7 +98,11 @@ export class Barrier {
    * @throws HeldByAnotherError when it is shut already; WaitTimeoutError, AbortError and
    * LostError (the session) with nothing done.
    */
-  async hold(options: WaitOptions = {}): Promise<Held> {
+  hold(options: WaitOptions = {}): Promise<Held> {
+    return acquiring(this.#session.etcd, this.#traced, () => this.#hold(options));
+  }
+
+  async #hold(options: WaitOptions): Promise<Held> {
     using wait = waiting(this.#session, options);
     let contender: Contender | undefined;
     try {
@@ -140,7 +145,11 @@ export class Barrier {
    * @throws WaitTimeoutError after `timeoutMs` (default: no limit), AbortError when `signal`
    * fires, LostError when the session is lost or closed.
    */
-  async wait(options: WaitOptions = {}): Promise<void> {
+  wait(options: WaitOptions = {}): Promise<void> {
+    return doing(this.#session.etcd, { ...this.#traced, verb: 'wait' }, () => this.#wait(options));
+  }
+
+  async #wait(options: WaitOptions): Promise<void> {
     using wait = waiting(this.#session, options);
     try {
       let awaited: Revision | undefined;
@@ -169,8 +178,7 @@ export class Barrier {
   async close(options: WaitOptions = {}): Promise<Revision> {
     using wait = waiting(this.#session, options);
     const { etcd, owner } = this.#session;
-    const nonce = `${this.#session.id}-${etcd.random()}`;
-    const value = ownerText(owner, { nonce });
+    const value = ownerText(owner);
     const attempt = (known?: Revision): Attempt => ({
       receipt: 'closed',
       if: this.#free(known),
@@ -183,9 +191,7 @@ export class Barrier {
           look: [this.#look()] as const,
           first: attempt(),
           next: ([seen], revision) => (this.#holder(seen) === undefined ? attempt(revision) : undefined),
-          late: async () => {
-            await etcd.txn({ if: [etcd.key(this.#closed).value.equals(value)], then: [etcd.op.delete(this.#closed)] });
-          },
+          late: async (_receipt, token) => void (await this.open({ token })),
         },
         wait.signal,
       );
@@ -270,6 +276,10 @@ export class Barrier {
       if (!(error instanceof CompactedError)) throw error;
     }
     return false;
+  }
+
+  get #traced(): { readonly recipe: string; readonly name: string } {
+    return { recipe: 'Barrier', name: this.name };
   }
 
   get #title(): string {

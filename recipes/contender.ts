@@ -147,9 +147,9 @@ export class Contender {
         if (ambiguous) await abandon(session, key);
         return { entered: false, seen, mayStillEnter: ambiguous };
       } catch (error) {
-        const unknown = error instanceof EtcdError && error.applied === 'maybe';
-        ambiguous ||= unknown;
-        if (!options.signal?.aborted && session.alive && unknown) {
+        ambiguous ||= error instanceof EtcdError && error.applied === 'maybe';
+        // What may have been applied is asked for until it is known, also of a cluster that is away by now.
+        if (ambiguous && mayPass(error) && !isFull(error) && !options.signal?.aborted && session.alive) {
           await pause(session, tries, options.signal);
           continue;
         }
@@ -267,6 +267,14 @@ export class Contender {
 /** Whether a failure may be gone at the next try. */
 export function mayPass(error: unknown): boolean {
   return error instanceof EtcdError && !LASTING.has(error.code);
+}
+
+/**
+ * Whether a failure says that the store is full. The request was answered, so it is not on its way any more; yet it may
+ * have been applied, and sent again it would only be refused. A read tells, and a delete mends.
+ */
+export function isFull(error: unknown): boolean {
+  return error instanceof EtcdError && error.code === 'no-space';
 }
 
 function lost(session: Session, cause: unknown = sessionEnd(session)): LostError {

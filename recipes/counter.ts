@@ -32,6 +32,7 @@ import {
   type KeyValue,
   type Op,
 } from '../src/index.ts';
+import { doing } from '../src/telemetry/recipes.ts';
 import { failure, Turns } from './line.ts';
 import { recipePrefix } from './names.ts';
 import { elapsed } from './patience.ts';
@@ -101,20 +102,25 @@ export class Counter {
    */
   async add(by: bigint = 1n, options: WaitOptions = {}): Promise<bigint> {
     integer('by', by);
-    return (await this.#change((value) => value + by, options)).value;
+    return (await this.#doing('add', () => this.#change((value) => value + by, options))).value;
   }
 
   /** Writes a value, whatever was there. Returns it. @throws what {@link Counter.add} throws, but no DecodeError. */
   async set(value: bigint, options: WaitOptions = {}): Promise<bigint> {
     integer('value', value);
-    return (await this.#change(() => value, options, 'whatever it is')).value;
+    return (await this.#doing('set', () => this.#change(() => value, options, 'whatever it is'))).value;
   }
 
   /** Writes `value` if the counter is `expected`. @throws what {@link Counter.add} throws. */
   async compareAndSet(expected: bigint, value: bigint, options: WaitOptions = {}): Promise<CounterSwap> {
     integer('expected', expected);
     integer('value', value);
-    return this.#change((current) => (current === expected ? value : undefined), options);
+    const swap = (current: bigint): bigint | undefined => (current === expected ? value : undefined);
+    return this.#doing('compareAndSet', () => this.#change(swap, options));
+  }
+
+  #doing<T>(verb: string, work: () => Promise<T>): Promise<T> {
+    return doing(this.#session.etcd, { recipe: 'Counter', name: this.name, verb }, work);
   }
 
   async #change(change: Change, options: WaitOptions, when?: 'whatever it is'): Promise<CounterSwap> {

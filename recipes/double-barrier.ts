@@ -45,6 +45,7 @@ import {
   type RangeResult,
   type Revision,
 } from '../src/index.ts';
+import { acquiring, doing, whileWaiting } from '../src/telemetry/recipes.ts';
 import { Contender, mayPass, untilChanged } from './contender.ts';
 import { LostError, RecipeError } from './errors.ts';
 import { Held, runHeld } from './held.ts';
@@ -81,12 +82,14 @@ interface Place {
 export class BarrierRound extends Held {
   /** Which round; the same for all of it, and greater than those before. */
   readonly round: Revision;
+  readonly #barrier: string;
   readonly #prefix: string;
   #leaving: Promise<void> | undefined;
 
   /** Internal: made by {@link DoubleBarrier}. */
-  constructor(name: string, contender: Contender, prefix: string, round: Revision) {
-    super(name, contender);
+  constructor(barrier: string, contender: Contender, prefix: string, round: Revision) {
+    super(titleOf(barrier), contender);
+    this.#barrier = barrier;
     this.#prefix = prefix;
     this.round = round;
   }
@@ -99,7 +102,8 @@ export class BarrierRound extends Held {
    * WaitTimeoutError and AbortError when the others take too long: it has left all the same.
    */
   leave(options: WaitOptions = {}): Promise<void> {
-    this.#leaving ??= this.#leave(options);
+    const { etcd } = Held.holdingOf(this).session;
+    this.#leaving ??= doing(etcd, { ...traced(this.#barrier), verb: 'leave' }, () => this.#leave(options));
     return this.#leaving;
   }
 
@@ -200,7 +204,12 @@ export class DoubleBarrier {
    * fires, LostError when the session is lost or the key is deleted meanwhile; RecipeError
    * `held-by-another` when it is late and asked to be refused. Nothing of it is left then.
    */
-  async enter(options: EnterBarrierOptions = {}): Promise<BarrierRound> {
+  enter(options: EnterBarrierOptions = {}): Promise<BarrierRound> {
+    const which = { ...traced(this.name), verb: 'enter', holding: 'round' };
+    return acquiring(this.#session.etcd, which, () => this.#enter(options));
+  }
+
+  async #enter(options: EnterBarrierOptions): Promise<BarrierRound> {
     using wait = waiting(this.#session, options);
     let contender: Contender | undefined;
     try {
@@ -214,7 +223,7 @@ export class DoubleBarrier {
       const seen = entry.seen ?? (await contender.confirm(this.#look(), wait.signal));
       if (options.whenLate === 'refuse') this.#assertInTime(contender, seen);
       const round = await this.#untilBegun(contender, seen, wait.signal);
-      return new BarrierRound(this.#title, contender, this.#prefix, round);
+      return new BarrierRound(this.name, contender, this.#prefix, round);
     } catch (error) {
       if (contender !== undefined) await wait.patiently(contender.leave());
       throw wait.reason(this.#title, error);
@@ -251,7 +260,8 @@ export class DoubleBarrier {
         seen = await this.#begin(contender, waiters.slice(0, this.count), signal);
         continue;
       }
-      const round = await this.#untilMarked(contender, (seen.revision + 1n) as Revision, signal);
+      const from = (seen.revision + 1n) as Revision;
+      const round = await whileWaiting(() => this.#untilMarked(contender, from, signal));
       if (round !== undefined) return round;
       seen = await contender.confirm(this.#look(), signal);
     }
@@ -297,8 +307,16 @@ export class DoubleBarrier {
   }
 
   get #title(): string {
-    return `the double barrier ${this.name}`;
+    return titleOf(this.name);
   }
+}
+
+function titleOf(name: string): string {
+  return `the double barrier ${name}`;
+}
+
+function traced(name: string): { readonly recipe: string; readonly name: string } {
+  return { recipe: 'DoubleBarrier', name };
 }
 
 /** The participants, the oldest first. */

@@ -54,27 +54,27 @@ export class FencedKv<V = string, In = V> {
     return this.#keyspace.op;
   }
 
-  /** Reads one key; `undefined` when it is not there. */
+  /** Reads one key; `undefined` when it is not there. @throws what {@link Held.guard} throws. */
   get(key: Key, options: WithCall<Pick<GetOptions, 'revision'>> = {}): Promise<KeyValue<V> | undefined> {
     return this.#do(this.op.get(key, options), options);
   }
 
-  /** Reads many keys. */
+  /** Reads many keys. @throws what {@link Held.guard} throws. */
   range(target: Target, options: WithCall<TxnRangeOptions> = {}): Promise<RangeResult<V>> {
     return this.#do(this.op.range(target, options), options);
   }
 
-  /** Writes one key. */
+  /** Writes one key. @throws what {@link Held.guard} throws. */
   put(key: Key, value: In, options: WithCall<PutOptions> = {}): Promise<PutResult<V>> {
     return this.#do(this.op.put(key, value, options), options);
   }
 
-  /** Deletes keys. */
+  /** Deletes keys. @throws what {@link Held.guard} throws. */
   delete(target: Target, options: WithCall<DeleteOptions> = {}): Promise<DeleteResult<V>> {
     return this.#do(this.op.delete(target, options), options);
   }
 
-  /** Does several things at once, if conditions hold; see {@link Keyspace.txn}. */
+  /** Does several things at once, if conditions hold; see {@link Keyspace.txn}. @throws what {@link Held.guard} throws. */
   txn<const Then extends readonly Op<unknown>[] = [], const Else extends readonly Op<unknown>[] = []>(
     spec: TxnSpec<Then, Else>,
     options: CallOptions = {},

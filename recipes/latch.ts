@@ -27,8 +27,17 @@
  * @module
  */
 
-import { type CallOptions, DecodeError, InvalidArgumentError, type KeyValue, type Op } from '../src/index.ts';
-import { untilChanged } from './contender.ts';
+import {
+  type CallOptions,
+  CompactedError,
+  DecodeError,
+  InvalidArgumentError,
+  type KeyValue,
+  type Op,
+  type Revision,
+  type Watcher,
+} from '../src/index.ts';
+import { doing, whileWaiting } from '../src/telemetry/recipes.ts';
 import { RecipeError } from './errors.ts';
 import { failure } from './line.ts';
 import { recipePrefix } from './names.ts';
@@ -160,24 +169,32 @@ export class Latch {
   }
 
   /**
-   * Waits until everything has happened; resolves at once when it has.
+   * Waits until everything has happened; resolves at once when it has, and also when the latch
+   * was taken away after it had opened.
    *
-   * @throws RecipeError `lost` when there is no such latch, or it is deleted meanwhile;
+   * @throws RecipeError `lost` when there is no such latch, or it is deleted before it opens;
    * WaitTimeoutError after `timeoutMs` (default: no limit), AbortError when `signal` fires,
    * LostError when the session is lost or closed.
    */
-  async wait(options: WaitOptions = {}): Promise<void> {
+  wait(options: WaitOptions = {}): Promise<void> {
+    const which = { recipe: 'Latch', name: this.name, verb: 'wait' };
+    return doing(this.#session.etcd, which, () => this.#wait(options));
+  }
+
+  async #wait(options: WaitOptions): Promise<void> {
     using wait = waiting(this.#session, options);
     const { etcd } = this.#session;
-    const awaited = [
-      { target: this.#open, only: 'put' },
-      { target: this.#remaining, only: 'delete' },
-    ] as const;
+    let awaited: Revision | undefined;
+    let opened = false;
     try {
       for (;;) {
         const { seen, revision } = await this.#receipts.look([etcd.op.get(this.#remaining)] as const, wait.signal);
-        if (this.#count(seen[0]) === 0) return;
-        await untilChanged(this.#session, awaited, (revision + 1n) as typeof revision, wait.signal);
+        const same = awaited === undefined || seen[0]?.createRevision === awaited;
+        // Whoever was quicker may have taken it away already, or made another of the name.
+        if (!same && opened) return;
+        if (this.#count(same ? seen[0] : undefined) === 0) return;
+        awaited = seen[0]?.createRevision;
+        opened = await whileWaiting(() => this.#untilOpenOrGone((revision + 1n) as Revision, wait.signal));
       }
     } catch (error) {
       throw wait.reason(this.#title, error);
@@ -215,6 +232,29 @@ export class Latch {
       this.#known = undefined;
     } catch (error) {
       throw failure(wait, this.#title, error);
+    }
+  }
+
+  /** Waits until the latch opens or is taken away, and says whether it had opened, as far as history tells. */
+  async #untilOpenOrGone(from: Revision, signal: AbortSignal): Promise<boolean> {
+    const { etcd } = this.#session;
+    const open = etcd.watch(this.#open, { from, only: 'put', signal });
+    const gone = etcd.watch(this.#remaining, { from, only: 'delete', prevKv: true, signal });
+    const first = async (watcher: Watcher): Promise<boolean> => {
+      try {
+        for await (const event of watcher) {
+          return event.type === 'put' || (event.type === 'delete' && event.previous?.value === '0');
+        }
+      } catch (error) {
+        if (!(error instanceof CompactedError)) throw error;
+      }
+      return false;
+    };
+    try {
+      return await Promise.race([first(open), first(gone)]);
+    } finally {
+      open.close();
+      gone.close();
     }
   }
 

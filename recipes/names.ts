@@ -12,9 +12,10 @@ import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { formatId, InvalidArgumentError, type KeyValue, type LeaseId } from '../src/index.ts';
 
-/** The prefix of a recipe's keys. @throws InvalidArgumentError for an empty name. */
+/** The prefix of a recipe's keys. @throws InvalidArgumentError for an empty name, and for one that is no string. */
 export function recipePrefix(name: string): string {
-  if (typeof name !== 'string' || name === '') throw new InvalidArgumentError('the name is empty');
+  if (typeof name !== 'string') throw new InvalidArgumentError('the name is no string');
+  if (name === '') throw new InvalidArgumentError('the name is empty');
   return `${escapeName(name)}/`;
 }
 

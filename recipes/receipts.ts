@@ -33,7 +33,7 @@ import {
   type OpResults,
   type Revision,
 } from '../src/index.ts';
-import { mayPass } from './contender.ts';
+import { isFull, mayPass } from './contender.ts';
 import { LostError, UnknownOutcomeError } from './errors.ts';
 import { elapsed, patiently } from './patience.ts';
 import type { Session } from './session.ts';
@@ -163,8 +163,10 @@ class Run<Look extends readonly Op<unknown>[]> {
   readonly #signal: AbortSignal;
   readonly #giveBack: (slot: Slot) => void;
   #slot: Slot;
-  /** Whether a try was sent whose answer never came. */
+  /** Whether a try was sent of which nobody knows whether it was applied. */
   #unsure = false;
+  /** Whether one of those was not answered, and so may be applied yet. */
+  #straggling = false;
 
   constructor(session: Session, slot: Slot, task: Task<Look>, signal: AbortSignal, giveBack: (slot: Slot) => void) {
     this.#session = session;
@@ -187,9 +189,12 @@ class Run<Look extends readonly Op<unknown>[]> {
         tries = -1;
       } catch (error) {
         if (error instanceof UnknownOutcomeError) throw error;
-        this.#unsure ||= error instanceof EtcdError && error.applied === 'maybe';
-        if (!this.#unsure || this.#signal.aborted || !this.#session.alive || !mayPass(error))
-          return this.#giveUp(error);
+        const unknown = error instanceof EtcdError && error.applied === 'maybe';
+        this.#unsure ||= unknown;
+        this.#straggling ||= unknown && !isFull(error);
+        const asksAgain = this.#unsure && !isFull(error);
+        const goesOn = (asksAgain || this.#task.patient === true) && mayPass(error);
+        if (!goesOn || this.#signal.aborted || !this.#session.alive) return this.#giveUp(error);
         await pause(this.#session, tries, this.#signal);
       }
     }
@@ -259,6 +264,7 @@ class Run<Look extends readonly Op<unknown>[]> {
       this.#giveBack(this.#slot);
       return undefined;
     }
+    if (!this.#straggling) return this.#readReceipt();
     let fate: Fate = { fate: 'unknown' };
     let waiting = true;
     const settled = voidSlot(this.#session, this.#slot).then((known) => {
@@ -272,6 +278,24 @@ class Run<Look extends readonly Op<unknown>[]> {
     await patiently(this.#session.clock, settled);
     waiting = false;
     return fate;
+  }
+
+  /** Finds out whether a try was applied when all were answered: then the receipt stays as it is. */
+  async #readReceipt(): Promise<Fate | undefined> {
+    const slot = this.#slot;
+    try {
+      const kv = await this.#session.etcd.get(slot.key);
+      const uses = kv?.version ?? 0n;
+      if (uses === slot.uses) {
+        this.#giveBack(slot);
+        return undefined;
+      }
+      if (kv === undefined || uses !== slot.uses + 1n) return { fate: 'unknown' };
+      this.#used();
+      return { fate: 'done', receipt: kv.value, revision: kv.modRevision };
+    } catch {
+      return { fate: 'unknown' };
+    }
   }
 }
 

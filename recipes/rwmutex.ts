@@ -28,12 +28,13 @@
  * @module
  */
 
-import type { CallOptions, KeyValue, Revision } from '../src/index.ts';
+import { AbortError, type CallOptions, type Compare, type KeyValue, type Revision } from '../src/index.ts';
 import { type Asking, acquiring, type RecipeName } from '../src/telemetry/recipes.ts';
 import { Contender } from './contender.ts';
 import { LostError } from './errors.ts';
 import { Held, runHeld } from './held.ts';
 import { isParticipant, type Owner, ownerText, parseOwner, recipePrefix } from './names.ts';
+import { patiently } from './patience.ts';
 import type { Session } from './session.ts';
 import { tryEnter } from './try-enter.ts';
 import { NEWEST_TWO, untilTurn } from './turn.ts';
@@ -61,23 +62,38 @@ export type TryResult<Lock> =
 /** The lock, held by a writer. */
 export class WriteLock extends Held {
   /**
+   * As of every {@link Held}; and besides, that the key has not been written to since its
+   * creation. A downgrade does that: what was sent by the writer and comes late must not be
+   * done while others read.
+   */
+  override get conditions(): readonly Compare[] {
+    const key = Held.holdingOf(this).session.etcd.key(this.key);
+    return [...super.conditions, key.version.equals(1n)];
+  }
+
+  /**
    * Goes on as a reader, without letting another writer in between; readers that wait right
    * behind get in. This handle is released then; the reader's has the same token. One round
    * trip.
    *
-   * @throws LostError when the lock is not held any more.
+   * @throws LostError when the lock is not held any more. AbortError when `signal` fires and
+   * EtcdError when the cluster refuses: the lock is given up then, since readers may be in
+   * already. A signal that has fired before the call changes nothing.
    */
-  async downgrade(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<Held> {
+  async downgrade({ signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<Held> {
     this.assertHeld();
+    if (signal?.aborted) throw new AbortError('the signal has fired', { cause: signal.reason });
     const holding = Held.holdingOf(this);
     const { contender, session } = holding;
     const { etcd } = session;
     const value = ownerText(session.owner, { mode: 'read' });
     try {
-      await contender.whileHeld([etcd.op.put(this.key, value, { ignoreLease: true })], options.signal);
+      await contender.whileHeld([etcd.op.put(this.key, value, { ignoreLease: true })], signal);
     } catch (error) {
       if (error instanceof LostError) holding.lose(error.reason, error.cause);
       this.assertHeld();
+      // It may have been done, or be done when a request arrives late: nobody may go on as the only one.
+      await patiently(session.clock, this.release());
       throw error;
     }
     // The reader's handle first: the key goes with the last one.

@@ -224,12 +224,20 @@ export class Semaphore {
 
   /**
    * Changes how many permits there are, for all. A higher limit lets in who waits; a lower
-   * one takes nothing away from those who hold.
+   * one takes nothing away from those who hold. Two round trips. What was set last stays, also
+   * when an earlier call was never answered and its request arrives later.
    *
    * @throws EtcdError with `applied: 'maybe'` when no answer came.
    */
   async setLimit(limit: number, options: CallOptions = {}): Promise<void> {
-    await this.#session.etcd.put(this.#keys.limit, String(positive('limit', limit)), options);
+    const { etcd } = this.#session;
+    const key = this.#keys.limit;
+    const put = etcd.op.put(key, String(positive('limit', limit)));
+    for (;;) {
+      const seen = await etcd.get(key, options);
+      const done = await etcd.txn({ if: [etcd.key(key).unchangedSince(seen)], then: [put] }, options);
+      if (done.succeeded) return;
+    }
   }
 
   /** Who holds permits and who waits for some, in the order of their coming. */
@@ -275,6 +283,8 @@ export class Semaphore {
     if (entered !== undefined && fits(placeOf(queue, token), queue)) return;
     for (;;) {
       const own = placeOf(queue, token);
+      // Marked by a try whose answer was lost: it was served then, whatever the limit has become.
+      if (own.marked) return;
       const from = (queue.revision + 1n) as Revision;
       const ahead = waiterAhead(own, queue);
       if (

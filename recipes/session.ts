@@ -45,8 +45,11 @@ const RELEASE_TIMEOUT_MS = 5_000;
  * ```
  */
 export class Session implements AsyncDisposable {
+  /** The client that it was opened with. */
   readonly etcd: Etcd;
+  /** The lease that all its keys hang on. */
   readonly lease: LiveLease;
+  /** Who it is, as given; undefined for host and process id. */
   readonly owner: string | undefined;
   readonly #users = new Set<SessionUser>();
   #closing: Promise<void> | undefined;
@@ -57,7 +60,12 @@ export class Session implements AsyncDisposable {
     this.owner = owner;
   }
 
-  /** Grants the lease and starts to keep it alive. */
+  /**
+   * Grants the lease, in one round trip, and starts to keep it alive.
+   *
+   * @throws InvalidArgumentError for a `ttlSeconds` that is no whole number of at least 1; AbortError;
+   * EtcdError when nobody has answered by the deadline: a lease that was granted all the same runs out.
+   */
   static async open(etcd: Etcd, options: SessionOptions = {}): Promise<Session> {
     const { ttlSeconds = DEFAULT_TTL_SECONDS, owner, ...call } = options;
     return new Session(etcd, await etcd.lease({ ttlSeconds, ...call }), owner);

@@ -8,7 +8,7 @@
  * When an answer is lost the same transaction is sent again. If it is refused then, either the first one was applied or
  * somebody else was quicker; which of them is told by the nonce in what is said about the value. That may have been
  * replaced since: then the chain of what replaced what tells, and where that is broken, an UnknownOutcomeError says that
- * nobody knows.
+ * nobody knows. A store that is full answers, and may have made the change nevertheless: then a look tells.
  *
  * @module
  */
@@ -24,7 +24,7 @@ import {
   type RangeResult,
   type Revision,
 } from '../../src/index.ts';
-import { mayPass } from '../contender.ts';
+import { isFull, mayPass } from '../contender.ts';
 import { UnknownOutcomeError } from '../errors.ts';
 import { elapsed } from '../patience.ts';
 import { ConfigConflictError } from './errors.ts';
@@ -127,6 +127,7 @@ export async function makeChange(
       throw conflict(keys, change.on, seen);
     } catch (error) {
       if (!(error instanceof EtcdError)) throw error;
+      if (isFull(error)) return settleFull(etcd, keys, change, { error, unsure, signal });
       unsure ||= error.applied === 'maybe';
       const over = signal?.aborted || clock.now() >= deadlineAt;
       if (over || !mayPass(error)) throw unsure ? new UnknownOutcomeError(change.what, { cause: error }) : error;
@@ -134,6 +135,32 @@ export async function makeChange(
       await elapsed(clock, Math.min(boundMs * (0.5 + etcd.random() / 2), deadlineAt - clock.now()), signal);
     }
   }
+}
+
+/**
+ * After the answer that the store is full: the revision of the change if it was made. etcd makes the one with which the
+ * quota is overstepped, and refuses it all the same; sent again it would only be refused.
+ *
+ * @throws EtcdError `no-space` it is not made, nor will be. UnknownOutcomeError one before it may still be on its way, or
+ * there was no way to look.
+ */
+async function settleFull(
+  etcd: Etcd,
+  keys: ConfigKeys,
+  change: Change,
+  {
+    error,
+    unsure,
+    signal,
+  }: { readonly error: EtcdError; readonly unsure: boolean; readonly signal: AbortSignal | undefined },
+): Promise<Revision> {
+  const { message, etcdCode, endpoint, attempts } = error;
+  const seen = await look(etcd, keys, { signal, timeoutMs: TRY_MS }).catch(() => undefined);
+  if (seen === undefined) throw new UnknownOutcomeError(change.what, { cause: error });
+  const mine = await whatBecame(etcd, keys, change, seen, signal);
+  if (mine !== undefined) return mine;
+  if (unsure) throw new UnknownOutcomeError(change.what, { cause: error });
+  throw new EtcdError('no-space', message, { etcdCode, endpoint, attempts, applied: 'no', cause: error });
 }
 
 /** How long one try may take: an answer that is lost must not use up the whole time. */

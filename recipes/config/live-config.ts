@@ -91,6 +91,8 @@ export class LiveConfig<T> implements AsyncDisposable {
     const live = new LiveConfig(etcd, parts);
     try {
       await live.#firstValue(etcd, timeoutMs, signal);
+      // Until this line it may have fired unseen.
+      if (signal?.aborted) throw new AbortError('the signal has fired', { cause: signal.reason });
     } catch (error) {
       await live.close();
       throw error;
@@ -185,6 +187,8 @@ export class LiveConfig<T> implements AsyncDisposable {
   #tell(previous: T | undefined): void {
     const { value } = this.#good;
     for (const listener of [...this.#listeners]) {
+      // One before it may have taken it off.
+      if (!this.#listeners.has(listener)) continue;
       try {
         const done = listener(value, previous);
         if (done instanceof Promise) done.catch((error: unknown) => this.#report(error));

@@ -36,9 +36,10 @@
  */
 
 import { type CallOptions, InvalidArgumentError } from '../../src/index.ts';
+import { detached } from '../../src/telemetry/recipes.ts';
 import { patiently } from '../patience.ts';
 import type { Session } from '../session.ts';
-import { waiting } from '../waiting.ts';
+import { expectMany, waiting } from '../waiting.ts';
 import type { CronJob, CronOptions, ResolvedJob } from './job.ts';
 import { type CronRecord, JobKeys } from './job-keys.ts';
 import { JobLoop } from './job-loop.ts';
@@ -90,13 +91,15 @@ export class Cron {
   async run({ signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
     using wait = waiting(this.#session, { signal });
     const stop = new AbortController();
+    // Each job listens, and each of its runs.
+    expectMany(stop.signal);
     const onEnd = (): void => stop.abort(wait.signal.reason ?? new DOMException('the cron ends', 'AbortError'));
     wait.signal.addEventListener('abort', onEnd, { once: true });
     const what = `the cron ${this.name}`;
     const loops = [...this.#jobs.values()].map((job) => new JobLoop(this.#session, job, stop.signal));
     try {
       // One that fails ends them all.
-      await Promise.all(loops.map((loop) => loop.run()));
+      await Promise.all(loops.map((loop) => detached(() => loop.run())));
     } catch (error) {
       if (!wait.signal.aborted) throw wait.reason(what, error);
     } finally {
@@ -147,6 +150,7 @@ export class Cron {
 function resolve(cron: string, job: CronJob): Omit<ResolvedJob, 'historyLimit' | 'onError' | 'wallClock'> {
   const { name, handler, misfire = 'run-once', misfireAfterMs = 60_000, maxCatchUp = 10, jitterMs = 0 } = job;
   const { overlap = 'skip' } = job;
+  if (typeof handler !== 'function') throw new InvalidArgumentError(`the handler of the job ${name} is no function`);
   if (!['skip', 'run-once', 'run-all'].includes(misfire))
     throw new InvalidArgumentError(`misfire ${misfire} is unknown`);
   if (!['skip', 'wait', 'allow'].includes(overlap)) throw new InvalidArgumentError(`overlap ${overlap} is unknown`);

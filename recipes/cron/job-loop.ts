@@ -13,6 +13,7 @@
  */
 
 import type { Op, RangeResult, Revision } from '../../src/index.ts';
+import { handling } from '../../src/telemetry/recipes.ts';
 import { Contender, mayPass, untilDeleted } from '../contender.ts';
 import { Held } from '../held.ts';
 import { ownerText } from '../names.ts';
@@ -186,11 +187,13 @@ export class JobLoop {
     this.#stop.addEventListener('abort', end, { once: true });
     if (this.#stop.aborted) end();
     const run: CronRun = { job: name, tick: new Date(plan.tick), missed: plan.missed, held, signal: stop.signal };
+    const attributes = { 'etcd.cron.tick': toText(plan.tick), 'etcd.cron.missed': plan.missed };
+    const which = { recipe: 'Cron', name, verb: 'run', attributes };
     try {
       await held.during(async () => {
         let status: StoredRun['status'] = 'done';
         try {
-          await handler(run);
+          await handling(this.#session.etcd, which, async () => handler(run));
         } catch (error) {
           status = 'failed';
           onError(error, run);

@@ -19,6 +19,7 @@
  */
 
 import { type Codec, InvalidArgumentError, utf8 } from '../../src/index.ts';
+import { doing } from '../../src/telemetry/recipes.ts';
 import { participantKey, recipePrefix } from '../names.ts';
 import type { Session } from '../session.ts';
 import { type WaitOptions, waiting } from '../waiting.ts';
@@ -67,7 +68,12 @@ export class Membership<Data = string, In = Data> extends Group<Data, In> {
    * fires, LostError when the session is lost meanwhile; nothing of it is left then.
    * InvalidArgumentError for an empty id, and for data that are missing or cannot be written.
    */
-  async join(options: JoinOptions<In> = {}): Promise<Member<In>> {
+  join(options: JoinOptions<In> = {}): Promise<Member<In>> {
+    const which = { recipe: 'Membership', name: this.name, verb: 'join' };
+    return doing(this.#session.etcd, which, () => this.#join(options));
+  }
+
+  async #join(options: JoinOptions<In>): Promise<Member<In>> {
     const { id = participantKey('', this.#session.id), data = this.#isText ? ('' as In) : undefined } = options;
     if (data === undefined) throw new InvalidArgumentError('the data are missing');
     const settings = { id, data, codec: this.#codec, prefix: `${this.prefix}${recipePrefix(id)}` };

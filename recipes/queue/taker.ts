@@ -224,7 +224,7 @@ export class Taker<V, In> {
     const { etcd } = this.session;
     const key = `${this.#prefix}${kv.key}`;
     const first = { receipt: kv.key, if: [etcd.key(key).missing], then: [etcd.op.put(key, kv.valueBytes)] };
-    const task = { what: 'putting back', look: [], first, next: () => undefined };
+    const task = { what: 'putting back', look: [], first, next: () => undefined, patient: true };
     await this.#receipts.run(task, new AbortController().signal);
   }
 }

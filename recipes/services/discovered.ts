@@ -44,6 +44,8 @@ export interface DiscoveredService<M> extends AsyncDisposable {
   readonly staleSince: number | undefined;
   /** Up to which revision the list is complete; 0 when it came from disk. */
   readonly revision: Revision;
+  /** The ids of instances that are not picked because they have as many requests under way as they may. Absent: no limit. */
+  readonly full?: ReadonlySet<string> | undefined;
   /** What changes among all that are registered from now on; a slow reader is told the latest of each instance. */
   changes(): AsyncIterableIterator<DiscoveryChange<M>>;
   /**

@@ -10,14 +10,16 @@ import type { Owner } from '../names.ts';
 /**
  * Why there is no instance to be had. `not-ready`: there is no list yet. `none-registered`: nobody is registered.
  * `none-up`: all that are registered are down or draining. `all-filtered`: some are up, and none passes the filters.
+ * `all-busy`: each has as many requests under way as it may (`maxInFlight`).
  */
-export type NoInstanceReason = 'not-ready' | 'none-registered' | 'none-up' | 'all-filtered';
+export type NoInstanceReason = 'not-ready' | 'none-registered' | 'none-up' | 'all-filtered' | 'all-busy';
 
 const TEXTS: Record<NoInstanceReason, string> = {
   'not-ready': 'there is no list of its instances yet',
   'none-registered': 'no instance is registered',
   'none-up': 'all its instances are down or draining',
   'all-filtered': 'no instance that is up passes the filters',
+  'all-busy': 'all its instances have as many requests under way as they may',
 };
 
 /** A service has no instance that takes requests. The request has not been sent. */

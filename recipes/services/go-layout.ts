@@ -31,7 +31,11 @@ import type {
 /** Where what only we know stands in `Metadata`. */
 const OURS = 'etcdkit';
 
-/** Go's layout; see the head of this file. The name of a service is the target. Default prefix: none. */
+/**
+ * The layout of Go's `naming/endpoints`: services in Go and ours find each other. The name of a service is Go's target, and
+ * an instance's key `<target>/<id>`. Readers in Go know no status, so one that is down or draining has no key. Default
+ * prefix: none.
+ */
 export function goLayout(options?: LayoutOptions): ServiceLayout<Metadata>;
 /** Go's layout, with metadata of a shape of their own. */
 export function goLayout<M>(options: TypedLayoutOptions<M>): ServiceLayout<M>;

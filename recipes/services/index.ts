@@ -16,6 +16,7 @@ export type {
 } from './balance/balancer.ts';
 export type { ConsistentHashOptions } from './balance/consistent-hash.ts';
 export type { Ejected, EjectionOptions } from './balance/ejection.ts';
+export type { OutlierOptions } from './balance/outliers.ts';
 export type { P2cEwmaOptions } from './balance/p2c-ewma.ts';
 export type { SlowStartOptions } from './balance/slow-start.ts';
 export { type BalancerOptions, balancer } from './balance/strategies.ts';

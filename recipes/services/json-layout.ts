@@ -17,7 +17,10 @@ import type { InstanceName, LayoutOptions, ServiceLayout, TypedLayoutOptions } f
 /** Our prefix, unless told otherwise. */
 const DEFAULT_PREFIX = 'services/';
 
-/** Our own layout; see the head of this file. Default prefix: `services/`. */
+/**
+ * Our own layout, the default: `services/<name>/<id>` with JSON of which only `address` and `port` are needed. Default
+ * prefix: `services/`.
+ */
 export function jsonLayout(options?: LayoutOptions): ServiceLayout<Metadata>;
 /** Our own layout, with metadata of a shape of their own. */
 export function jsonLayout<M>(options: TypedLayoutOptions<M>): ServiceLayout<M>;

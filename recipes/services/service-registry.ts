@@ -116,6 +116,7 @@ export class ServiceRegistry<M = Metadata> {
     const discovery = this.follow(name, options);
     try {
       await within(discovery.ready, this.#etcd.clock, timeoutMs, `a list of the instances of ${name}`);
+      signal?.throwIfAborted();
       return discovery;
     } catch (error) {
       await discovery.close();

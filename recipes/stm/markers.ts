@@ -107,6 +107,16 @@ export class Marker {
     }
   }
 
+  /** Finds out what became of a commit that was answered, so that it can't be applied any more: one round trip. */
+  async look(etcd: Etcd): Promise<Fate> {
+    const kv = await etcd.get(this.key).catch(() => 'unknown' as const);
+    if (kv === 'unknown') return { fate: 'unknown' };
+    if (this.isOurs(kv)) return { fate: 'void' };
+    if (kv?.value !== this.#nonce) return { fate: 'unknown' };
+    this.#revision = kv.modRevision;
+    return { fate: 'applied', revision: kv.modRevision };
+  }
+
   #unwritten(etcd: Etcd): Compare {
     return etcd.key(this.key).modRevision.equals(this.#revision);
   }

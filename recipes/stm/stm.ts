@@ -51,6 +51,7 @@ import {
   utf8,
 } from '../../src/index.ts';
 import { attempting, transacting } from '../../src/telemetry/recipes.ts';
+import { isFull } from '../contender.ts';
 import { RecipeError, UnknownOutcomeError, WaitTimeoutError } from '../errors.ts';
 import type { Held } from '../held.ts';
 import { Attempt, type AttemptContext, type CommitParts, type Isolation, type Prefetch } from './attempt.ts';
@@ -333,10 +334,12 @@ class Run {
         if (!(error instanceof EtcdError && error.code === 'lease-not-found')) markers.giveBack(marker);
         throw error;
       }
-      const fate = await this.#resolve(marker);
+      const full = isFull(error);
+      const fate = full ? await marker.look(this.#etcd) : await this.#resolve(marker);
       if (fate.fate === 'unknown') throw new UnknownOutcomeError('the transaction', { cause: error });
       markers.giveBack(marker);
       if (fate.fate === 'applied') return { committed: true, revision: fate.revision };
+      if (full) throw error;
       // It is certain now that nothing was written, so the end of the wait is all there is to tell.
       this.#stop.signal.throwIfAborted();
       return { committed: false, next: undefined };

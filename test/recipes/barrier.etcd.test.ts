@@ -12,6 +12,7 @@ import {
   outcome,
   TXN,
   uniqueName,
+  until,
   untilCount,
   untilEmpty,
   untilWatching,
@@ -205,6 +206,28 @@ describeOnEtcd('Barrier', (suite) => {
     await waiting;
     expect(await barrier.open()).toBe(false);
     await untilEmpty(other.etcd, `${name}/`);
+  });
+
+  it('is opened again when it turns out that it was closed for somebody who could not wait for the answer', async () => {
+    await using proxy = await grpcProxy(suite);
+    await using closer = await Actor.open([proxy.address], { retry: { maxAttempts: 1 } });
+    await using other = await open();
+    const name = uniqueName(suite);
+    proxy.rule({ path: TXN, nth: 1, action: 'swallow-reply', via: 'hang' });
+    proxy.rule({ path: TXN, action: 'hang' });
+    const stop = new AbortController();
+    const closing = outcome(new Barrier(closer.session, name).close({ signal: stop.signal }));
+    const barrier = new Barrier(other.session, name);
+    await until(async () => (await barrier.holder()) !== undefined);
+    stop.abort();
+    expect((await closing).error).toMatchObject({ code: 'unknown-outcome' });
+    proxy.clearRules();
+    // The first finds out that it was closed.
+    const refused = proxy.rule({ path: TXN, nth: 2, times: 3, action: 'reset-before' });
+    proxy.cut();
+    await refused.waitApplied(3);
+    await until(async () => (await barrier.holder()) === undefined);
+    await barrier.hold();
   });
 
   it('is shut while work runs, and open after it, also when the work fails', async () => {

@@ -95,6 +95,8 @@ describeOnEtcd('Counter', (suite) => {
     const lost = proxy.rule({ path: TXN, nth: 1, action: 'swallow-reply', via: 'hang' });
     const adding = counter.add(1n);
     await lost.waitApplied();
+    // It has left the proxy; it counts once etcd has done it.
+    await until(async () => (await counter.get()) === 6n);
     expect(await new Counter(other.session, name).add(100n)).toBe(106n);
     proxy.cut();
     expect(await adding).toBe(6n);

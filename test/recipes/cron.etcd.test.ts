@@ -2,7 +2,7 @@
 import { expect, it, vi } from 'vitest';
 import { Cron, type CronJob, type CronOptions, type CronRun } from '../../recipes/cron/cron.ts';
 import { LostError } from '../../recipes/errors.ts';
-import { DeadlineError, type Etcd, InvalidArgumentError } from '../../src/index.ts';
+import { DeadlineError, type Etcd, InvalidArgumentError, type RetryOptions } from '../../src/index.ts';
 import { errorOf } from '../conformance/helpers.ts';
 import { describeOnEtcd } from '../support/fixtures.ts';
 import { gate, ManualWall, MINUTE, NOON, Node, noting } from './cron-bed.ts';
@@ -13,10 +13,10 @@ describeOnEtcd('Cron', (suite) => {
     name: string,
     job: CronJob,
     wallClock: ManualWall,
-    options: CronOptions & { endpoints?: readonly string[]; ttlSeconds?: number } = {},
+    options: CronOptions & { endpoints?: readonly string[]; ttlSeconds?: number; retry?: RetryOptions } = {},
   ): Promise<Node> => {
-    const { endpoints = suite.cluster.endpoints, ttlSeconds = 30, ...rest } = options;
-    const actor = await Actor.open(endpoints, { ttlSeconds });
+    const { endpoints = suite.cluster.endpoints, ttlSeconds = 30, retry, ...rest } = options;
+    const actor = await Actor.open(endpoints, { ttlSeconds, retry });
     return new Node(actor, name, job, { wallClock, ...rest });
   };
   const lastOf = async (etcd: Etcd, name: string): Promise<string | undefined> =>
@@ -189,6 +189,20 @@ describeOnEtcd('Cron', (suite) => {
     wall.set(2);
     await until(async () => (await statuses(runner))[0] === '2 done');
     expect([rule.applied, ran]).toEqual([1, [1, 2]]);
+  });
+
+  it('runs a tick whose claim was applied and never answered, also when the cluster is away after that', async () => {
+    const name = uniqueName(suite);
+    const ran: number[] = [];
+    const wall = new ManualWall();
+    await using proxy = await grpcProxy(suite);
+    await using runner = await node(name, noting(ran), wall, { endpoints: [proxy.address], retry: { maxAttempts: 1 } });
+    await idle(wall);
+    proxy.rule({ path: TXN, nth: 1, action: 'swallow-reply' });
+    const away = proxy.rule({ path: TXN, nth: 2, times: 3, action: 'reset-before' });
+    wall.set(1);
+    await until(async () => ['1 done', '1 lost'].includes((await statuses(runner))[0] ?? ''));
+    expect([away.applied, ran, (await statuses(runner))[0]]).toEqual([3, [1], '1 done']);
   });
 
   it('shuts out a claim that was given up without an answer, so that its tick is not lost when it arrives', async () => {

@@ -292,7 +292,7 @@ describeOnEtcd('DoubleBarrier', (suite) => {
     const name = uniqueName(suite);
     const barrier = new DoubleBarrier(a.session, name, { count: 2 });
     await expect(barrier.enter({ timeoutMs: 50 })).rejects.toBeInstanceOf(WaitTimeoutError);
-    expect(await a.etcd.count({ prefix: `${name}/` })).toBe(0);
+    await untilEmpty(a.etcd, `${name}/`);
     const [one] = await Promise.all([barrier.enter(), new DoubleBarrier(b.session, name, { count: 2 }).enter()]);
     const leaving = one.leave();
     await b.session.close();

@@ -175,10 +175,10 @@ describeOnEtcd('handing over', (suite) => {
     await using scene = await Scene.open(suite, ['direct', 'direct']);
     const leave = await scene.inTheWay();
     const { done } = await scene.queue(1);
-    const trying = scene.leader.handOver(await scene.named('1'));
+    const trying = expect(scene.leader.handOver(await scene.named('1'))).rejects.toThrow(LostError);
     await until(() => scene.ordered());
     await scene.programs[1]!.etcd.delete(scene.leader.key);
-    await expect(trying).rejects.toThrow(LostError);
+    await trying;
     await until(async () => !(await scene.ordered()));
     await leave();
     await done;

@@ -74,7 +74,10 @@ describeOnEtcd('elections: named faults of others', (suite) => {
     await using c = await Program.start(suite);
     const name = newName();
     await using leader = await new Election(a.session, name).campaign();
-    const cutOff = new Election(b.session, name).campaign();
+    const cutOff = expect(new Election(b.session, name).campaign()).rejects.toMatchObject({
+      code: 'lost',
+      reason: 'session',
+    });
     await untilKeys(a.etcd, `${name}/`, 2);
     const closing = new Election(c.session, name).campaign();
     const closed = expect(closing).rejects.toMatchObject({ code: 'lost', reason: 'session' });
@@ -82,7 +85,7 @@ describeOnEtcd('elections: named faults of others', (suite) => {
     await c.session.close();
     await closed;
     proxy.blackhole();
-    await expect(cutOff).rejects.toMatchObject({ code: 'lost', reason: 'session' });
+    await cutOff;
     await untilKeys(a.etcd, `${name}/`, 1);
     expect(leader.held).toBe(true);
     proxy.heal();
@@ -229,9 +232,9 @@ describeOnEtcd('elections: named faults of others', (suite) => {
     const closed = new Etcd({ endpoints: suite.cluster.endpoints });
     const states = new ElectionView(closed, name).observe();
     await states.next();
-    const ended = states.next();
+    const ended = expect(states.next()).rejects.toBeInstanceOf(ClosedError);
     await closed.close();
-    await expect(ended).rejects.toBeInstanceOf(ClosedError);
+    await ended;
     const denied = { code: 7, message: 'etcdserver: permission denied' };
     const rule = a.proxy!.rule({ path: RANGE, action: { status: denied, forward: false } });
     const refused = new ElectionView(a.etcd, name).observe();

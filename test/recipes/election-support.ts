@@ -34,7 +34,7 @@ export class Program implements AsyncDisposable {
     const proxy = options.proxied ? await GrpcFaultProxy.start({ target: member }) : undefined;
     const endpoint = options.endpoint ?? proxy?.address ?? member;
     const etcd = new Etcd({ endpoints: [endpoint], timeoutMs: options.timeoutMs });
-    const session = await Session.open(etcd, { ttlSeconds: options.ttlSeconds ?? 10 });
+    const session = await Session.open(etcd, { ttlSeconds: options.ttlSeconds ?? 10, timeoutMs: 10_000 });
     return new Program(etcd, session, proxy);
   }
 

@@ -227,7 +227,7 @@ describeOnEtcd('elections', (suite) => {
     const leader = await new Election(a.session, name).campaign();
     const election = new Election(b.session, name);
     await expect(election.campaign({ timeoutMs: 100 })).rejects.toThrow(WaitTimeoutError);
-    expect(await keysOf(a.etcd, `${name}/`)).toEqual([leader.key]);
+    await untilKeys(a.etcd, `${name}/`, 1);
     const stop = new AbortController();
     const given = election.campaign({ signal: stop.signal });
     await untilKeys(a.etcd, `${name}/`, 2);
@@ -236,9 +236,9 @@ describeOnEtcd('elections', (suite) => {
     expect(await keysOf(a.etcd, `${name}/`)).toEqual([leader.key]);
     // Given up while it is unknown whether it had entered.
     const rule = b.proxy!.rule({ path: TXN, nth: 1, action: 'swallow-reply', via: 'hang' });
-    const unknown = election.campaign({ timeoutMs: 200 });
+    const unknown = expect(election.campaign({ timeoutMs: 200 })).rejects.toThrow(WaitTimeoutError);
     await rule.waitApplied();
-    await expect(unknown).rejects.toThrow(WaitTimeoutError);
+    await unknown;
     await until(async () => (await keysOf(a.etcd, `${name}/`)).length === 1);
     await expect(election.campaign({ timeoutMs: -1 })).rejects.toMatchObject({ code: 'invalid-argument' });
     await leader.resign();

@@ -142,6 +142,39 @@ describeOnEtcd('Latch', (suite) => {
     await untilEmpty(other.etcd, `${name}/`);
   });
 
+  it('lets those in who waited for it, though it was taken away before they looked; not those of one that was shut', async () => {
+    await using proxy = await grpcProxy(suite);
+    await using waiter = await Actor.open([proxy.address]);
+    await using other = await open();
+    const asked = (): number => proxy.callsOf(WATCH).reduce((sum, { requestMessages }) => sum + requestMessages, 0);
+    /** Waits for a latch of `count`, and hears of what is done meanwhile only when all of it is done. */
+    const waitingDuring = async (count: number, meanwhile: (latch: Latch) => Promise<unknown>) => {
+      const latch = new Latch(other.session, uniqueName(suite));
+      await latch.create(count);
+      const before = asked();
+      const waiting = outcome(new Latch(waiter.session, latch.name).wait());
+      await untilWatching(proxy, before + 2);
+      const held = proxy.rule({ path: WATCH, action: 'hang' });
+      proxy.cut();
+      await held.waitApplied();
+      await meanwhile(latch);
+      held.remove();
+      proxy.cut();
+      return waiting;
+    };
+    const openAndDelete = async (latch: Latch): Promise<void> => {
+      await latch.countDown();
+      await latch.delete();
+    };
+    const openAndReplace = async (latch: Latch): Promise<void> => {
+      await openAndDelete(latch);
+      await latch.create(1);
+    };
+    expect(await waitingDuring(1, openAndDelete)).toEqual({ value: undefined });
+    expect(await waitingDuring(1, openAndReplace)).toEqual({ value: undefined });
+    expect((await waitingDuring(2, openAndReplace)).error).toMatchObject({ code: 'lost' });
+  });
+
   it('says what is wrong with counts', async () => {
     await using actor = await open();
     const name = uniqueName(suite);

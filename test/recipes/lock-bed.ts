@@ -6,11 +6,15 @@ import type { EtcdSuite } from '../support/fixtures.ts';
 import { GrpcFaultProxy } from '../support/grpc-fault-proxy.ts';
 
 export const TXN = '/etcdserverpb.KV/Txn';
+export const PUT = '/etcdserverpb.KV/Put';
 export const RANGE = '/etcdserverpb.KV/Range';
 export const DELETE = '/etcdserverpb.KV/DeleteRange';
 export const GRANT = '/etcdserverpb.Lease/LeaseGrant';
 export const REVOKE = '/etcdserverpb.Lease/LeaseRevoke';
 export const WATCH = '/etcdserverpb.Watch/Watch';
+
+/** Also for clients that wait for an answer only shortly: the connection has to be made first. */
+export const OPEN_TIMEOUT_MS = 10_000;
 
 /** A client with a session, both closed together. */
 export class Actor implements AsyncDisposable {
@@ -28,7 +32,7 @@ export class Actor implements AsyncDisposable {
   ): Promise<Actor> {
     const etcd = new Etcd({ endpoints, ...options });
     try {
-      return new Actor(etcd, await Session.open(etcd, { ttlSeconds, owner }));
+      return new Actor(etcd, await Session.open(etcd, { ttlSeconds, owner, timeoutMs: OPEN_TIMEOUT_MS }));
     } catch (error) {
       await etcd.close();
       throw error;

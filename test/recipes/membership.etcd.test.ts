@@ -75,7 +75,7 @@ describeOnEtcd('membership', (suite) => {
     const first = await new Membership(a.session, name).join({ id: 'w', data: 'first' });
     const second = new Membership(b.session, name);
     await expect(second.join({ id: 'w', timeoutMs: 100 })).rejects.toThrow(WaitTimeoutError);
-    expect(await keysOf(a.etcd, `${name}/`)).toHaveLength(1);
+    await until(async () => (await keysOf(a.etcd, `${name}/`)).length === 1);
     const waiting = second.join({ id: 'w', data: 'second' });
     await until(async () => (await keysOf(a.etcd, `${name}/`)).length === 2);
     expect((await second.members()).map(({ data }) => data)).toEqual(['first']);

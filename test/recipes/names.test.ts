@@ -12,6 +12,7 @@ it('never lets one name be the beginning of another', () => {
   expect(recipePrefix('a/b')).toBe('a%2Fb/');
   expect(recipePrefix('a%2Fb')).toBe('a%252Fb/');
   expect(() => recipePrefix('')).toThrow(/empty/);
+  expect(() => recipePrefix(7 as never)).toThrow(/no string/);
 });
 
 it('tells places in a queue from keys that strayed there', () => {

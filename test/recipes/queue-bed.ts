@@ -2,12 +2,16 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Session, type SessionOptions } from '../../recipes/session.ts';
-import { Etcd, type EtcdOptions } from '../../src/index.ts';
+import { type Clock, Etcd, type EtcdOptions, systemClock, type Timer } from '../../src/index.ts';
 import type { EtcdSuite } from '../support/fixtures.ts';
 import { GrpcFaultProxy } from '../support/grpc-fault-proxy.ts';
+import { OPEN_TIMEOUT_MS } from './lock-bed.ts';
 
 export const TXN = '/etcdserverpb.KV/Txn';
 export const WATCH = '/etcdserverpb.Watch/Watch';
+
+/** What a work queue's keeper that has work to do watches, once it has looked: claims, delayed jobs, its own place. */
+export const KEEPER_WATCHES = 3;
 
 /** One process, as it were: a client of its own with a session, behind a proxy of its own. */
 export class Party implements AsyncDisposable {
@@ -25,7 +29,8 @@ export class Party implements AsyncDisposable {
     const { client, ...sessionOptions } = options;
     const proxy = await GrpcFaultProxy.start({ target: suite.cluster.members[0]!.address });
     const etcd = new Etcd({ endpoints: proxy.address, ...client });
-    return new Party(etcd, await Session.open(etcd, { ttlSeconds: 60, ...sessionOptions }), proxy);
+    const session = await Session.open(etcd, { ttlSeconds: 60, timeoutMs: OPEN_TIMEOUT_MS, ...sessionOptions });
+    return new Party(etcd, session, proxy);
   }
 
   /** How many unary calls of the key-value service there were so far. */
@@ -61,6 +66,41 @@ export class Party implements AsyncDisposable {
     await this.session.close();
     await this.etcd.close();
     await this.proxy[Symbol.asyncDispose]();
+  }
+}
+
+/** The machine's clock, which can be put forward; timers as long as `fromMs` to `toMs` wait for that alone. */
+export class SteppedClock implements Clock {
+  readonly #length: { readonly fromMs: number; readonly toMs: number };
+  readonly #timers = new Set<{ readonly at: number; readonly callback: () => void }>();
+  #aheadMs = 0;
+  #steppedAt = 0;
+
+  constructor(length: { readonly fromMs: number; readonly toMs: number }) {
+    this.#length = length;
+  }
+
+  now(): number {
+    return systemClock.now() + this.#aheadMs;
+  }
+
+  after(delayMs: number, callback: () => void, options?: Parameters<Clock['after']>[2]): Timer {
+    if (delayMs < this.#length.fromMs || delayMs > this.#length.toMs)
+      return systemClock.after(delayMs, callback, options);
+    const timer = { at: this.now() + delayMs, callback };
+    this.#timers.add(timer);
+    return { cancel: () => this.#timers.delete(timer) };
+  }
+
+  /** How many timers of that length have so long to go yet, but for what real time has passed since the last step. */
+  waiting(leftMs: number): number {
+    return [...this.#timers].filter(({ at }) => at >= this.#steppedAt + leftMs).length;
+  }
+
+  step(ms: number): void {
+    this.#aheadMs += ms;
+    this.#steppedAt = this.now();
+    for (const timer of this.#timers) if (timer.at <= this.now() && this.#timers.delete(timer)) timer.callback();
   }
 }
 

@@ -5,6 +5,8 @@ import { LostError, WaitTimeoutError } from '../../recipes/errors.ts';
 import type { Held } from '../../recipes/held.ts';
 import { RWMutex, WriteLock } from '../../recipes/rwmutex.ts';
 import { describeOnEtcd } from '../support/fixtures.ts';
+import { type ClientMessage, GrpcFaultProxy, type Verdict } from '../support/grpc-fault-proxy.ts';
+import { sendUnary } from '../support/grpc-send.ts';
 import {
   Actor,
   awaited,
@@ -13,6 +15,7 @@ import {
   DELETE,
   fired,
   grpcProxy,
+  hostOf,
   opener,
   outcome,
   TXN,
@@ -242,6 +245,53 @@ describeOnEtcd('RWMutex', (suite) => {
     await reader.guard({ then: [] });
     await reader.release();
     await untilEmpty(actor.etcd, `${name}/`);
+  });
+
+  it('gives the lock up when nobody knows whether it was downgraded: readers are in already', async () => {
+    await using proxy = await grpcProxy(suite);
+    await using actor = await Actor.open([proxy.address]);
+    await using other = await open();
+    const name = uniqueName(suite);
+    const writer = await new RWMutex(actor.session, name).acquireWrite();
+    await expect(writer.downgrade({ signal: AbortSignal.abort() })).rejects.toMatchObject({ name: 'AbortError' });
+    expect(writer.held).toBe(true);
+    await writer.guard({ then: [] });
+    proxy.rule({ path: TXN, nth: 1, action: 'swallow-reply', via: 'hang' });
+    const controller = new AbortController();
+    const downgraded = outcome(writer.downgrade({ signal: controller.signal }));
+    const beside = await new RWMutex(other.session, name).acquireRead();
+    // Until it is given up, the writer believes to be alone; the store knows better.
+    expect((await actor.etcd.txn({ if: writer.conditions, then: [] })).succeeded).toBe(false);
+    controller.abort();
+    expect((await downgraded).error).toMatchObject({ name: 'AbortError' });
+    expect(writer.held).toBe(false);
+    await expect(writer.guard({ then: [] })).rejects.toBeInstanceOf(LostError);
+    expect((await new RWMutex(other.session, name).contenders()).map(({ key }) => key)).toEqual([beside.key]);
+    await beside.release();
+  });
+
+  it('a write of the writer that arrives after the downgrade is not done beside readers', async () => {
+    let late: ClientMessage | undefined;
+    let txns = 0;
+    // 1 acquires, 2 writes and is late, 3 downgrades.
+    const gate = (message: ClientMessage): Verdict => {
+      if (message.call.path !== TXN || ++txns !== 2) return 'forward';
+      late = message;
+      return 'cut';
+    };
+    await using proxy = await GrpcFaultProxy.start({ target: hostOf(suite), gate });
+    await using actor = await Actor.open([proxy.address]);
+    await using other = await open();
+    const name = uniqueName(suite);
+    const writer = await new RWMutex(actor.session, name).acquireWrite();
+    const write = writer.guard({ then: [actor.etcd.op.put(`${name}-data`, 'late')] });
+    await expect(write).rejects.toMatchObject({ applied: 'maybe' });
+    await using reader = await writer.downgrade();
+    await using beside = await new RWMutex(other.session, name).acquireRead();
+    expect(await sendUnary(hostOf(suite), TXN, late?.payload ?? Buffer.alloc(0))).toBe(0);
+    await beside.guard({ then: [] });
+    expect(await other.etcd.get(`${name}-data`)).toBeUndefined();
+    await reader.guard({ then: [] });
   });
 
   it('adopts its own key when the answer to entering is lost (Go leaves an orphan reader that blocks writers)', async () => {

@@ -4,6 +4,8 @@ import { expect, it } from 'vitest';
 import { LostError, WaitTimeoutError } from '../../recipes/errors.ts';
 import { type HeldPermits, Semaphore } from '../../recipes/semaphore.ts';
 import { describeOnEtcd } from '../support/fixtures.ts';
+import { type ClientMessage, GrpcFaultProxy, type Verdict } from '../support/grpc-fault-proxy.ts';
+import { sendUnary } from '../support/grpc-send.ts';
 import {
   Actor,
   awaited,
@@ -12,8 +14,10 @@ import {
   DELETE,
   fired,
   grpcProxy,
+  hostOf,
   opener,
   outcome,
+  PUT,
   RANGE,
   TXN,
   uniqueName,
@@ -36,6 +40,7 @@ describeOnEtcd('Semaphore', (suite) => {
     expect(counted()).toEqual({ [TXN]: 2 });
     expect(held.map(({ permits }) => permits)).toEqual([1, 2]);
     await expect(semaphore.acquire({ timeoutMs: 50 })).rejects.toBeInstanceOf(WaitTimeoutError);
+    await untilCount(actor.etcd, `${name}/permits/`, 2);
     expect((await semaphore.contenders()).map(({ permits, holds }) => [permits, holds])).toEqual([
       [1, true],
       [2, true],
@@ -269,6 +274,48 @@ describeOnEtcd('Semaphore', (suite) => {
     expect(won).toHaveLength(2);
     expect(await alice.etcd.count({ prefix: `${name}/permits/` })).toBe(2);
     for (const { held } of won) await held.release();
+  });
+
+  it('keeps the permits that it took when the answer was lost, and the limit is lowered before it asks again', async () => {
+    await using holder = await open();
+    const name = uniqueName(suite);
+    const theirs = new Semaphore(holder.session, name, { limit: 2 });
+    let txns = 0;
+    // 1 enters, 2 takes and is not answered, 3 asks again.
+    const gate = async ({ call }: ClientMessage): Promise<Verdict> => {
+      if (call.path !== TXN) return 'forward';
+      txns += 1;
+      if (txns === 3) await theirs.setLimit(1);
+      return txns === 2 ? 'swallow' : 'forward';
+    };
+    await using proxy = await GrpcFaultProxy.start({ target: hostOf(suite), gate });
+    await using actor = await Actor.open([proxy.address]);
+    const first = await theirs.acquire({ permits: 2 });
+    const waiting = new Semaphore(actor.session, name, { limit: 2 }).acquire({ permits: 2, timeoutMs: 30_000 });
+    await untilCount(holder.etcd, `${name}/permits/`, 2);
+    await first.release();
+    const held = await waiting;
+    expect(await theirs.limit()).toBe(1);
+    expect(await theirs.contenders()).toMatchObject([{ key: held.key, permits: 2, holds: true }]);
+    await held.guard({ then: [] });
+    await held.release();
+  });
+
+  it('keeps the limit that was set last, when the request of an earlier call arrives late', async () => {
+    let late: ClientMessage | undefined;
+    // The first write is late; reads go on.
+    const gate = (message: ClientMessage): Verdict => {
+      if (late !== undefined || (message.call.path !== TXN && message.call.path !== PUT)) return 'forward';
+      late = message;
+      return 'cut';
+    };
+    await using proxy = await GrpcFaultProxy.start({ target: hostOf(suite), gate });
+    await using actor = await Actor.open([proxy.address]);
+    const semaphore = new Semaphore(actor.session, uniqueName(suite), { limit: 1 });
+    await expect(semaphore.setLimit(9)).rejects.toMatchObject({ applied: 'maybe' });
+    await semaphore.setLimit(2);
+    expect(await sendUnary(hostOf(suite), late?.call.path ?? '', late?.payload ?? Buffer.alloc(0))).toBe(0);
+    expect(await semaphore.limit()).toBe(2);
   });
 
   it('refuses what can never be had, and options that make no sense', async () => {

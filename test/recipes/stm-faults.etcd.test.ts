@@ -17,6 +17,7 @@ import {
 } from '../../src/index.ts';
 import { errorOf } from '../conformance/helpers.ts';
 import { describeOnEtcd } from '../support/fixtures.ts';
+import type { FaultAction } from '../support/grpc-fault-proxy.ts';
 import { snapshotResources } from '../support/leaks.ts';
 import { Actor, GRANT, grpcProxy, TXN, uniqueName } from './lock-bed.ts';
 
@@ -24,6 +25,9 @@ import { Actor, GRANT, grpcProxy, TXN, uniqueName } from './lock-bed.ts';
 const count = (key: string) => async (tx: StmTransaction) => {
   tx.put(key, String(Number((await tx.get(key)) ?? 0) + 1));
 };
+
+/** The commit goes nowhere, and its client cannot know that. */
+const NEVER_ARRIVED: FaultAction = { status: { code: 14, message: 'the connection broke' }, forward: false };
 
 describeOnEtcd('stm through faults', (suite) => {
   const open = (): Etcd => new Etcd({ endpoints: suite.cluster.endpoints });
@@ -44,20 +48,20 @@ describeOnEtcd('stm through faults', (suite) => {
 
   it('does a commit again that never arrived, once', async () => {
     await using proxy = await grpcProxy(suite);
-    await using etcd = new Etcd({ endpoints: [proxy.address], timeoutMs: 300 });
+    await using etcd = new Etcd({ endpoints: [proxy.address] });
     const key = `${suite.prefix()}n`;
     await stm(etcd, count(key));
-    const rule = proxy.rule({ path: TXN, nth: 1, action: 'hang' });
+    const rule = proxy.rule({ path: TXN, nth: 1, action: NEVER_ARRIVED });
     const { attempts } = await stm(etcd, count(key));
     expect([rule.applied, attempts, await textAt(etcd, key)]).toEqual([1, 2, '2']);
   });
 
   it('finds out about the finding out, when that answer is lost too', async () => {
     await using proxy = await grpcProxy(suite);
-    await using etcd = new Etcd({ endpoints: [proxy.address], timeoutMs: 300 });
+    await using etcd = new Etcd({ endpoints: [proxy.address] });
     const key = `${suite.prefix()}n`;
     await stm(etcd, count(key));
-    proxy.rule({ path: TXN, nth: 1, action: 'hang' });
+    proxy.rule({ path: TXN, nth: 1, action: NEVER_ARRIVED });
     proxy.rule({ path: TXN, nth: 2, action: 'swallow-reply' });
     await stm(etcd, count(key));
     expect(await textAt(etcd, key)).toBe('2');

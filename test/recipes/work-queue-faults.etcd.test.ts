@@ -4,7 +4,7 @@ import type { Job } from '../../recipes/queue/work/job.ts';
 import { WorkQueue, type WorkQueueOptions } from '../../recipes/queue/work/work-queue.ts';
 import { describeOnEtcd, type EtcdSuite } from '../support/fixtures.ts';
 import { fired } from './lock-bed.ts';
-import { keysBelow, newName, outcome, Party, TXN, until, WATCH } from './queue-bed.ts';
+import { KEEPER_WATCHES, keysBelow, newName, outcome, Party, TXN, until, WATCH } from './queue-bed.ts';
 
 /** Two programs that use one queue. */
 class Bed implements AsyncDisposable {
@@ -33,10 +33,10 @@ class Bed implements AsyncDisposable {
     await this.two[Symbol.asyncDispose]();
   }
 
-  /** Starts the first program's keeper and lets it come to rest, so that what it calls does not count. */
+  /** Starts the first program's keeper, and waits until it watches, so that what it calls does not count. */
   async quietKeeper(): Promise<void> {
     expect(await this.queue.tryClaim()).toBeUndefined();
-    await this.one.quiet();
+    await this.one.watching(KEEPER_WATCHES);
   }
 
   /** Waits until so many stand in a line of the queue. */
@@ -141,6 +141,31 @@ describeOnEtcd('a work queue', (suite) => {
     expect(await b.ack({ then: [one.etcd.op.put(effect, 'b')] })).toMatchObject({ acked: true });
     expect(await one.etcd.get(effect)).toMatchObject({ value: 'b', version: 2n });
     await bed.expectSettled();
+  });
+
+  it('takes a job, and settles it, however long the cluster refuses', async () => {
+    // Each refusal ends a call of the client's, so the recipe has to make another.
+    await using worker = await Party.join(suite, { client: { retry: { maxAttempts: 1 } } });
+    await using other = await Party.join(suite);
+    const name = newName();
+    const queue = new WorkQueue(worker.session, name);
+    const others = new WorkQueue(other.session, name);
+    expect(await queue.tryClaim()).toBeUndefined();
+    await worker.watching(KEEPER_WATCHES);
+    for (const value of ['a', 'b']) await others.enqueue(value);
+    // It shows the other one too, which is claimed without a look then.
+    const seen = await queue.claim();
+    const refused = async <T>(work: () => Promise<T>): Promise<T | Error> => {
+      const rule = worker.proxy.rule({ path: TXN, action: 'reset-before' });
+      const working = outcome(work());
+      await Promise.race([working, rule.waitApplied(4).catch(() => {})]);
+      rule.remove();
+      return working;
+    };
+    const job = await refused(() => queue.claim({ timeoutMs: 30_000 }));
+    expect(job).toMatchObject({ attempt: 1, held: true });
+    for (const each of [seen, job as Job]) expect(await refused(() => each.ack())).toMatchObject({ acked: true });
+    expect(await others.depth()).toMatchObject({ ready: 0, inFlight: 0 });
   });
 
   it('hands out a job whose claim was answered into the void, and no job twice', async () => {

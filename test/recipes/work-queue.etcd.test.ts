@@ -6,7 +6,7 @@ import type { Job } from '../../recipes/queue/work/job.ts';
 import { WorkQueue } from '../../recipes/queue/work/work-queue.ts';
 import { json } from '../../src/index.ts';
 import { describeOnEtcd } from '../support/fixtures.ts';
-import { keysBelow, newName, outcome, Party, until } from './queue-bed.ts';
+import { KEEPER_WATCHES, keysBelow, newName, outcome, Party, SteppedClock, until } from './queue-bed.ts';
 
 const noDelay = (): number => 0;
 
@@ -23,7 +23,7 @@ describeOnEtcd('WorkQueue', (suite) => {
     const queue = new WorkQueue(one.session, name, { codec: json<{ n: number }>() });
     // Starts the keeper, so that what it does at its start does not mix into the counts.
     expect(await queue.tryClaim()).toBeUndefined();
-    await one.quiet();
+    await one.watching(KEEPER_WATCHES);
     expect(await one.roundTrips(() => queue.enqueue({ n: 1 }))).toBe(1);
     expect(await queue.depth()).toMatchObject({ ready: 1, delayed: 0, inFlight: 0, dead: 0 });
     let job: Job<{ n: number }> | undefined;
@@ -82,10 +82,12 @@ describeOnEtcd('WorkQueue', (suite) => {
     await until(async () => (await keysBelow(producer.etcd, `${name}/work/waiters/`)).length === 1);
     const second = claim(two, 'two');
     await until(async () => (await keysBelow(producer.etcd, `${name}/work/waiters/`)).length === 2);
-    await Promise.all([one.quiet(), two.quiet()]);
+    // One watches as keeper and as the first of the line, two waits behind it in both.
+    await Promise.all([one.watching(KEEPER_WATCHES + 2), two.watching(2 + 2)]);
     const before = [one.calls, two.calls];
     await new WorkQueue(producer.session, name).enqueue('a');
     await first;
+    await until(() => two.calls - before[1]! >= 2);
     await Promise.all([one.quiet(), two.quiet()]);
     expect([one.calls - before[0]!, two.calls - before[1]!]).toEqual([1, 2]);
     expect(served).toEqual(['one']);
@@ -181,18 +183,24 @@ describeOnEtcd('WorkQueue', (suite) => {
   });
 
   it('gives a job whose time is over to another, unless it is extended', async () => {
-    await using one = await Party.join(suite);
+    // Longer than a call may take, and shorter than anything else here is timed: those timers go by hand.
+    const visibilityMs = 8_000;
+    const clock = new SteppedClock({ fromMs: 5_001, toMs: visibilityMs });
+    await using one = await Party.join(suite, { client: { clock } });
     await using two = await Party.join(suite);
     const name = newName();
-    const slow = new WorkQueue(one.session, name, { visibilityMs: 400 });
+    const slow = new WorkQueue(one.session, name, { visibilityMs });
     await slow.enqueue('a');
     const job = await slow.claim();
-    for (let n = 0; n < 4; n++) {
-      await sleep(200);
+    for (let n = 0; n < 3; n++) {
+      clock.step(5_000);
       await job.extend();
     }
     expect(job).toMatchObject({ held: true, attempt: 1 });
     expect(await new WorkQueue(two.session, name).tryClaim()).toBeUndefined();
+    // The worker's own timer, and the keeper's, who has heard of the last extension by then.
+    await until(() => clock.waiting(visibilityMs) === 2);
+    clock.step(visibilityMs + 1_000);
     const again = await new WorkQueue(two.session, name).claim();
     expect(again).toMatchObject({ id: job.id, attempt: 2 });
     expect(job.held).toBe(false);
@@ -221,6 +229,7 @@ describeOnEtcd('WorkQueue', (suite) => {
         running += 1;
         most = Math.max(most, running);
         try {
+          await until(() => most === 4);
           await sleep(50);
           if (job.value === '7') throw new Error('seven');
           if (job.value === '29') {

@@ -254,11 +254,14 @@ export class WorkQueue<V = string, In = V> {
    * handler has not settled: by an ack when it returns, a nack when it throws. Resolves when
    * the jobs under way are done (see {@link ProcessOptions.drainTimeoutMs}).
    *
-   * @throws LostError when the session is lost, EtcdError when the cluster refuses, after
-   * the jobs under way have come to an end.
+   * @throws InvalidArgumentError for a handler that is no function, and a wrong option; LostError
+   * when the session is lost, EtcdError when the cluster refuses, after the jobs under way have
+   * come to an end.
    */
   async process(handler: JobHandler<V>, options: ProcessOptions<V> = {}): Promise<void> {
     const { concurrency = 1 } = options;
+    // Every job would fail, and end among the dead letters.
+    if (typeof handler !== 'function') throw new InvalidArgumentError('the handler is no function');
     if (!(Number.isSafeInteger(concurrency) && concurrency > 0)) {
       throw new InvalidArgumentError(`concurrency ${concurrency} is not a positive whole number`);
     }

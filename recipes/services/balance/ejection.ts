@@ -7,8 +7,8 @@
  *                         ^                │
  *                         └─── a failure ──┘
  *
- * 1. Two things take an instance out: so many failures in a row, or too great a share of failures over a window with enough
- *    requests in it.
+ * 1. Three things take an instance out: so many failures in a row; too great a share of failures over a window with enough
+ *    requests in it; and, where that is asked for, a share of successes far below that of the others (outliers.ts).
  * 2. The time grows: twice as long with each ejection, up to a limit. After it has been in for as long as the first ejection
  *    takes, one step is forgotten, after twice as long two, and so on.
  * 3. On trial it gets one request at a time. One that never ends blocks the trial no longer than the first ejection takes.
@@ -20,13 +20,14 @@
  *
  * Nothing here waits: time passes when somebody asks. With nothing out, every call is O(1).
  *
- * Sources: Envoy's outlier detection; the trial is the half-open state of a circuit breaker (Nygard, "Release It!", 2007).
+ * Sources: Envoy's outlier detection, gRPC's proposal A50; the trial is the half-open state of a circuit breaker (Nygard, "Release It!", 2007).
  *
  * @module
  */
 
 import type { BalancerTools, Candidate, Report } from './balancer.ts';
-import { OutcomeWindow } from './outcome-window.ts';
+import { OutcomeWindow, SLICES } from './outcome-window.ts';
+import { type OutlierOptions, type OutlierSettings, outlierSettings, outliersAmong, type Tally } from './outliers.ts';
 
 /** When instances are taken out, and for how long. */
 export interface EjectionOptions {
@@ -46,6 +47,11 @@ export interface EjectionOptions {
   readonly maxShare?: number | undefined;
   /** So many successes in a row on trial let it back. Default 1. */
   readonly trialSuccesses?: number | undefined;
+  /**
+   * Takes out instances that fail far more often than the others over the window, though not often enough to be taken out
+   * by themselves. `{}` for the defaults of each part. Default: nobody is compared.
+   */
+  readonly outliers?: OutlierOptions | undefined;
 }
 
 /** An instance that is out or on trial. */
@@ -53,7 +59,7 @@ export interface Ejected {
   readonly id: string;
   readonly state: 'out' | 'trial';
   /** Why it was taken out; `trial` when it failed there. */
-  readonly reason: 'consecutive-failures' | 'failure-share' | 'trial';
+  readonly reason: 'consecutive-failures' | 'failure-share' | 'success-rate' | 'trial';
   /** Until when it is out, by the clock that was handed in, in milliseconds. */
   readonly untilMs: number;
   /** The how manyth in a row, as far as not forgotten; 1 for the first. */
@@ -91,15 +97,19 @@ const DEFAULTS = {
 /** Which instances are out. Give it every pick and every outcome, and ask it before each pick. */
 export class Ejection<I extends Pick<Candidate, 'id'>> {
   readonly #options: typeof DEFAULTS;
+  readonly #outliers: OutlierSettings | undefined;
   readonly #now: () => number;
   #records = new Map<string, Standing>();
   /** Those who are not `in`. */
   readonly #notIn = new Map<string, Standing>();
+  /** When all were compared last. */
+  #comparedAt = Number.NEGATIVE_INFINITY;
   #admitted: { readonly from: readonly I[]; readonly result: readonly I[]; readonly untilMs: number } | undefined;
 
   /** @throws RangeError when an option makes no sense. */
   constructor(options: EjectionOptions, tools: Pick<BalancerTools, 'now'>) {
     this.#options = complete(options);
+    this.#outliers = options.outliers === undefined ? undefined : outlierSettings(options.outliers);
     this.#now = tools.now;
   }
 
@@ -172,6 +182,22 @@ export class Ejection<I extends Pick<Candidate, 'id'>> {
     const { total, failures } = record.window.counts(now);
     if (total >= this.#options.minimumRequests && failures > total * this.#options.failureShare) {
       this.#takeOut(id, record, 'failure-share', now);
+      return;
+    }
+    if (this.#outliers !== undefined) this.#compare(this.#outliers, now);
+  }
+
+  /** Takes the outliers out. Counts change by the slice of their window, and more often nobody need look. */
+  #compare(settings: OutlierSettings, now: number): void {
+    if (now - this.#comparedAt < this.#options.windowMs / SLICES) return;
+    this.#comparedAt = now;
+    const tallies: Tally[] = [];
+    for (const [id, { state, window }] of this.#records) {
+      if (state === 'in') tallies.push({ id, ...window.counts(now) });
+    }
+    for (const id of outliersAmong(tallies, settings)) {
+      const record = this.#records.get(id);
+      if (record !== undefined) this.#takeOut(id, record, 'success-rate', now);
     }
   }
 

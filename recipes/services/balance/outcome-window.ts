@@ -7,7 +7,8 @@
  * @module
  */
 
-const SLICES = 10;
+/** Into how many slices a window is cut. */
+export const SLICES = 10;
 
 /** Counts outcomes over a window that moves. */
 export class OutcomeWindow {

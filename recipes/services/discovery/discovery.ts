@@ -8,7 +8,7 @@
  * @module
  */
 
-import type { Etcd, EtcdError, Revision } from '../../../src/index.ts';
+import { ClosedError, type Etcd, type EtcdError, type Revision } from '../../../src/index.ts';
 import type { PickOptions } from '../balance/balancer.ts';
 import { subset } from '../balance/subset.ts';
 import type { DiscoveredService, DiscoveryChange, Picked } from '../discovered.ts';
@@ -35,6 +35,11 @@ export interface DiscoverOptions<M = Metadata> extends PickerOptions {
 
 /** The instances of one service, followed until it is closed. Made by `ServiceRegistry.discover` and `follow`. */
 export class Discovery<M = Metadata> implements DiscoveredService<M> {
+  /**
+   * Resolves when there is a first list, from the store or from the snapshot on disk; rejects when there never will be, and
+   * when it is closed before.
+   */
+  readonly ready: Promise<void>;
   readonly #copy: ServiceCopy<M>;
   readonly #release: () => Promise<void>;
   readonly #passes: (instance: ServiceInstance<M>) => boolean;
@@ -48,11 +53,18 @@ export class Discovery<M = Metadata> implements DiscoveredService<M> {
   #closing: Promise<void> | undefined;
   #over = false;
   #error: unknown;
+  #giveUp!: (error: unknown) => void;
 
   /** @internal */
   constructor(etcd: Etcd, copy: ServiceCopy<M>, options: DiscoverOptions<M>, release: () => Promise<void>) {
     this.#copy = copy;
     this.#release = release;
+    // Its own: others may go on to wait for the same copy.
+    const over = new Promise<never>((_resolve, reject) => {
+      this.#giveUp = reject;
+    });
+    this.ready = Promise.race([copy.ready, over]);
+    this.ready.catch(() => {}); // whoever awaits it sees it
     this.#passes = instanceFilter(options.where ?? {});
     this.#subset = options.subset;
     this.#picker = new Picker(options, { now: () => etcd.clock.now(), random: etcd.random });
@@ -95,11 +107,6 @@ export class Discovery<M = Metadata> implements DiscoveredService<M> {
 
   get name(): string {
     return this.#copy.service;
-  }
-
-  /** Resolves when there is a first list, from the store or from the snapshot on disk; rejects when there never will be. */
-  get ready(): Promise<void> {
-    return this.#copy.ready;
   }
 
   get instances(): readonly ServiceInstance<M>[] {
@@ -145,6 +152,11 @@ export class Discovery<M = Metadata> implements DiscoveredService<M> {
     return this.#copy.snapshotProblem;
   }
 
+  /** The ids of instances that have as many requests under way as `maxInFlight` allows. */
+  get full(): ReadonlySet<string> {
+    return this.#picker.full;
+  }
+
   changes(): AsyncIterableIterator<DiscoveryChange<M>> {
     const feed: DiscoveryFeed<M> = new DiscoveryFeed(() => this.#feeds.delete(feed));
     if (this.#over) feed.end(this.#error);
@@ -168,6 +180,7 @@ export class Discovery<M = Metadata> implements DiscoveredService<M> {
     const { registered, listed } = this.#copy;
     if (!listed) return 'not-ready';
     if (registered.length === 0) return 'none-registered';
+    if (this.#instances.length > 0) return 'all-busy';
     return registered.some(({ status }) => status === 'up') ? 'all-filtered' : 'none-up';
   }
 
@@ -175,6 +188,7 @@ export class Discovery<M = Metadata> implements DiscoveredService<M> {
     if (this.#over) return;
     this.#over = true;
     this.#error = error;
+    this.#giveUp(error ?? new ClosedError('the discovery'));
     for (const cleanup of this.#cleanups) cleanup();
     for (const feed of this.#feeds) feed.end(error);
     this.#feeds.clear();

@@ -6,7 +6,9 @@
  *    within the last two seconds: an answer is better proof of life than a lease. So the load stays spread when the registry
  *    has forgotten instances that work, and one that died gets no request while another lives.
  * 2. Instances that requests fail on are ejected for a while.
- * 3. The strategy chooses among the rest.
+ * 3. Those that have as many requests under way as they may are full. Where all are full, nobody is chosen: to turn to one
+ *    that is suspected or ejected would be to send a request into a failure.
+ * 4. The strategy chooses among the rest.
  *
  * The strategies may keep what they work out for an array of candidates, so the array is the same one until something
  * changes.
@@ -16,6 +18,7 @@
 
 import type { BalancerFactory, BalancerName, Outcome, PickOptions, Report } from '../balance/balancer.ts';
 import { Ejection, type EjectionOptions } from '../balance/ejection.ts';
+import { InFlightLimit } from '../balance/in-flight-limit.ts';
 import { type BalancerOptions, balancer } from '../balance/strategies.ts';
 import type { Picked } from '../discovered.ts';
 import { authorityOf, type ServiceInstance } from '../instance.ts';
@@ -26,6 +29,12 @@ export interface PickerOptions extends BalancerOptions {
   readonly balance?: BalancerName | BalancerFactory | undefined;
   /** When instances that requests fail on are left out for a while; false for never. Default: the defaults of each part. */
   readonly ejection?: EjectionOptions | false | undefined;
+  /**
+   * How many requests of this discovery may be under way to one instance at a time, whatever its weight. When all have as
+   * many, a pick is refused with the reason `all-busy`. Every pick has to be reported, or disposed of, or it counts for
+   * ever. Default: no limit.
+   */
+  readonly maxInFlight?: number | undefined;
 }
 
 /** Where time and randomness come from: an `Etcd` will do for both. */
@@ -40,11 +49,14 @@ export interface PickerTools {
  */
 const TRUST_MS = 2_000;
 
+const NOBODY: ReadonlySet<string> = new Set();
+
 /** See the head of this file. */
 export class Picker<M> {
   readonly #now: () => number;
   readonly #balancer: ReturnType<typeof balancer<ServiceInstance<M>>>;
   readonly #ejection: Ejection<ServiceInstance<M>> | undefined;
+  readonly #limit: InFlightLimit<ServiceInstance<M>> | undefined;
   /** When each instance last answered a request, by id; one that has failed since has not. */
   readonly #answeredAt = new Map<string, number>();
   /** What the strategy was told last. */
@@ -56,10 +68,16 @@ export class Picker<M> {
   #eligibleUntil = Number.NEGATIVE_INFINITY;
 
   constructor(options: PickerOptions, tools: PickerTools) {
-    const { balance = 'p2c-ewma', ejection = {} } = options;
+    const { balance = 'p2c-ewma', ejection = {}, maxInFlight } = options;
     this.#now = tools.now;
     this.#balancer = balancer<ServiceInstance<M>>(balance, options, tools);
     this.#ejection = ejection === false ? undefined : new Ejection(ejection, tools);
+    this.#limit = maxInFlight === undefined ? undefined : new InFlightLimit(maxInFlight);
+  }
+
+  /** The ids of the instances that have as many requests under way as they may. */
+  get full(): ReadonlySet<string> {
+    return this.#limit?.full ?? NOBODY;
   }
 
   /** The instances that are to be chosen from, and the ids of the suspects among them. */
@@ -76,13 +94,15 @@ export class Picker<M> {
     this.#instances = instances;
   }
 
-  /** Chooses one; undefined when there is none. */
+  /** Chooses one; undefined when there is none, or all are full. */
   pick(options: PickOptions): Picked<M> | undefined {
     const eligible = this.#whoMay();
-    const candidates = this.#ejection?.admit(eligible) ?? eligible;
+    const admitted = this.#ejection?.admit(eligible) ?? eligible;
+    const candidates = this.#limit?.admit(admitted) ?? admitted;
     const instance = candidates.length === 0 ? undefined : this.#balancer.pick(candidates, options);
     if (instance === undefined) return undefined;
     this.#ejection?.picked(instance);
+    this.#limit?.began(instance);
     const startedAt = this.#now();
     return new PickedInstance(instance, (outcome) => {
       this.#done(instance, { outcome, latencyMs: this.#now() - startedAt });
@@ -90,6 +110,7 @@ export class Picker<M> {
   }
 
   #done(instance: ServiceInstance<M>, report: Report): void {
+    this.#limit?.ended(instance);
     if (report.outcome === 'success') this.#answeredAt.set(instance.id, this.#now());
     else if (report.outcome === 'failure') this.#answeredAt.delete(instance.id);
     if (this.#suspects.has(instance.id)) this.#eligibleUntil = Number.NEGATIVE_INFINITY;

@@ -54,9 +54,23 @@ export interface SignalSource {
   readonly pid: number;
 }
 
+/** How many listeners on a source are from here, by signal. */
+const ours = new WeakMap<SignalSource, Map<NodeJS.Signals, number>>();
+
+/** Counts listeners of ours. @returns How many there are then. */
+function counted(source: SignalSource, signal: NodeJS.Signals, more: number): number {
+  const counts = ours.get(source) ?? new Map<NodeJS.Signals, number>();
+  ours.set(source, counts);
+  const count = (counts.get(signal) ?? 0) + more;
+  counts.set(signal, count);
+  return count;
+}
+
 /**
  * Does some work at the first of some signals. While nobody else listens for that signal it would have ended the process;
- * then it does so when the work is done. Where the program has listeners of its own, its end is theirs.
+ * then it does so when the work is done. Where the program has listeners of its own, its end is theirs. Others of ours
+ * are not: each raises the signal again when its work is done, which those that are still at work ignore, so it is the
+ * last one that ends the process.
  *
  * @returns what takes the listeners off again; to be called by the end of the work at the latest.
  */
@@ -68,18 +82,24 @@ export function atSignals(
   let begun = false;
   const listeners = new Map(signals.map((signal) => [signal, () => void onSignal(signal)]));
   const takeOff = (): void => {
-    for (const [signal, listener] of listeners) source.off(signal, listener);
+    for (const [signal, listener] of listeners) {
+      source.off(signal, listener);
+      counted(source, signal, -1);
+    }
     listeners.clear();
   };
   // A second signal while the work is under way is not to cut it short: it comes from the same hand, or has another name.
   const onSignal = async (signal: NodeJS.Signals): Promise<void> => {
     if (begun) return;
     begun = true;
-    const alone = source.listenerCount(signal) === 1;
+    const alone = source.listenerCount(signal) <= counted(source, signal, 0);
     await work().catch(() => {});
     takeOff();
     if (alone) source.kill(source.pid, signal);
   };
-  for (const [signal, listener] of listeners) source.on(signal, listener);
+  for (const [signal, listener] of listeners) {
+    source.on(signal, listener);
+    counted(source, signal, 1);
+  }
   return takeOff;
 }

@@ -24,15 +24,15 @@ export interface InstanceSpec<M = Metadata> {
   readonly id?: string | undefined;
   /** Further ports by name. Default: none. */
   readonly ports?: Readonly<Record<string, number>> | undefined;
-  /** What is spoken on the main port: `http`, `https`, `grpc`, `grpcs`, or any other word. */
+  /** What is spoken on the main port: `http`, `https`, `grpc`, `grpcs`, or any other word. Default: none. */
   readonly protocol?: string | undefined;
   /** Words to select by. Default: none. */
   readonly tags?: readonly string[] | undefined;
-  /** The version of the program. */
+  /** The version of the program. Default: none. */
   readonly version?: string | undefined;
   /** Its share among the instances, relative to the others; 0 takes nothing. Default 1. */
   readonly weight?: number | undefined;
-  /** Where it runs. */
+  /** Where it runs. Default: the `zone` of the registry, if it has one. */
   readonly zone?: string | undefined;
   /** What else it says of itself. Default: `{}`. */
   readonly metadata?: M | undefined;

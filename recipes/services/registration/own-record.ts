@@ -15,7 +15,7 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { type Etcd, EtcdError, type KeyValue, type Revision } from '../../../src/index.ts';
+import { EtcdError, type KeyValue, type Op, type Revision } from '../../../src/index.ts';
 import { describeOwner, type Owner } from '../../names.ts';
 import type { Session } from '../../session.ts';
 import { InstanceIdTakenError } from '../errors.ts';
@@ -79,21 +79,29 @@ export class OwnRecord<M> {
   }
 
   /**
+   * Finds out whether the record is in the store: where it is known to be absent, a put of which nothing was heard may have
+   * come nevertheless. One round trip. @throws EtcdError
+   */
+  async look(session: Session, signal: AbortSignal): Promise<void> {
+    const done = await this.#ifKnown(session, session.etcd.op.get(this.key), signal);
+    if (done !== undefined) this.#at = this.#ours(done.found);
+  }
+
+  /**
    * Takes the record away, and leaves the lease; so that the id may be another's meanwhile. Does nothing when it is not
-   * there, or not ours any more. @throws EtcdError
+   * known to be there, or not ours any more. @throws EtcdError
    */
   async withdraw(session: Session, signal: AbortSignal): Promise<void> {
     while (this.#at !== 0n) {
       const done = await this.#ifKnown(session, session.etcd.op.delete(this.key), signal);
-      const found = done?.found;
-      this.#at = found !== undefined && this.#isOurs(found) ? found.modRevision : 0n;
+      this.#at = this.#ours(done?.found);
     }
   }
 
   /** Does one thing if the key is as it is known to be: undefined; otherwise tells how it is. */
   async #ifKnown(
     { etcd, lease }: Session,
-    op: ReturnType<Etcd['op']['put']> | ReturnType<Etcd['op']['delete']>,
+    op: Op<unknown>,
     signal: AbortSignal,
   ): Promise<{ readonly found: KeyValue<string> | undefined } | undefined> {
     const known = etcd.key(this.key).modRevision.equals(this.#at);
@@ -123,6 +131,11 @@ export class OwnRecord<M> {
     this.#at = 0n;
     const other = this.#layout.decode(this.key, found.valueBytes, this.#name);
     throw new InstanceIdTakenError(this.#name, this.#id, other.problem === undefined ? other.owner : undefined);
+  }
+
+  /** The revision of what was found, if it is ours; otherwise 0. */
+  #ours(found: KeyValue<string> | undefined): Revision | 0n {
+    return found !== undefined && this.#isOurs(found) ? found.modRevision : 0n;
   }
 
   #isOurs(found: KeyValue<string>): boolean {

@@ -18,6 +18,7 @@ export interface HttpCheckOptions {
   readonly url: string | URL;
   /** Default `GET`. */
   readonly method?: string | undefined;
+  /** Sent with the request. Default: none of your own. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
   /** PEM of the authorities that are trusted for `https:`. Default: those of Node.js. */
   readonly ca?: string | Uint8Array | undefined;

@@ -155,6 +155,7 @@ export class Reconciler<M> {
     }
     if (disturbed && present && written?.version === version) await this.#slowDown(written.at, signal);
     this.#inDoubt = false;
+    if (!present && !this.#record.present) await this.#record.look(session, signal);
     if (present || this.#record.present) await this.#record.put(session, value, signal);
     if (!present) await this.#record.withdraw(session, signal);
     this.#written = { version, lease: session.id, at: clock.now() };

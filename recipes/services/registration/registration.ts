@@ -50,7 +50,10 @@ const DEFAULT_REJOIN_JITTER_MS = 1_000;
 /** How long an ending waits for its mark to be in the store. When that is away, nobody hears of it anyhow. */
 const MARK_MS = 1_000;
 
-/** See the head of this file. Made by `ServiceRegistry.register`. */
+/**
+ * An instance that is registered, as its own program has it: a wish that is kept until it is withdrawn, whatever becomes of
+ * keys, leases and the cluster. Made by `ServiceRegistry.register`.
+ */
 export class Registration<M = Metadata> implements AsyncDisposable {
   readonly #etcd: Etcd;
   readonly #record: OwnRecord<M>;

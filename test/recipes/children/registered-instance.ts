@@ -7,7 +7,7 @@ const [endpoint = ''] = process.argv.slice(2);
 const etcd = new Etcd({ endpoints: [endpoint] });
 const spec = { name: 'orders', id: 'a', address: '10.0.0.7', port: 8080 };
 const registration = await Registration.start(etcd, jsonLayout(), spec, {
-  ttlSeconds: 1,
+  ttlSeconds: 5,
   whenTaken: 'wait',
   drainOn: ['SIGTERM'],
   drain: { propagationMs: 50 },

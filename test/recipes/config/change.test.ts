@@ -42,6 +42,7 @@ async function losing(action: FaultAction, times = 1) {
     first,
     other,
     operator,
+    proxy,
     txns: () => proxy.count(TXN),
     meanwhile: (work: () => Promise<unknown>) => {
       meanwhile = work;
@@ -51,6 +52,34 @@ async function losing(action: FaultAction, times = 1) {
 
 /** The server says that it is not there: whether it did anything nobody knows. */
 const UNAVAILABLE: FaultAction = { status: { code: 14, message: 'gone' }, forward: false };
+
+describe('a publication into a store that is full', () => {
+  const full = (forward: boolean): FaultAction => {
+    return { status: { code: 8, message: 'etcdserver: mvcc: database space exceeded' }, forward };
+  };
+
+  it('is found to be done: etcd applies the write that fills it, and refuses it all the same', async () => {
+    const { limits, operator } = await losing(full(true));
+    const revision = await limits.publish({ perSecond: 2 });
+    expect(await limits.read()).toEqual({ value: { perSecond: 2 }, revision });
+    expect(await operator.revision()).toBe(revision);
+  });
+
+  it('is known not to be done, at once, when it was not', async () => {
+    const { limits, first, txns } = await losing(full(false));
+    const publishing = limits.publish({ perSecond: 2 });
+    await expect(publishing).rejects.toMatchObject({ code: 'no-space', applied: 'no' });
+    expect(await limits.read()).toEqual({ value: { perSecond: 1 }, revision: first });
+    // The look, the write, and the look that told.
+    expect(txns()).toBe(3);
+  });
+
+  it('is nobody knows what when an answer was lost before', async () => {
+    const { limits, meanwhile, proxy } = await losing(UNAVAILABLE);
+    meanwhile(async () => void proxy.rule({ path: TXN, nth: 1, action: full(false) }));
+    await expect(limits.publish({ perSecond: 2 })).rejects.toThrow(UnknownOutcomeError);
+  });
+});
 
 describe('a publication whose answer is lost', () => {
   it('is found to be done', async () => {

@@ -2,13 +2,19 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { Config } from '../../../recipes/config/config.ts';
 import { LiveConfig } from '../../../recipes/config/live-config.ts';
-import { Etcd } from '../../../src/index.ts';
+import { type Clock, Etcd, systemClock } from '../../../src/index.ts';
 import { FaultProxy } from '../../support/fault-proxy.ts';
 import { GrpcFaultProxy } from '../../support/grpc-fault-proxy.ts';
 import { bed, KEY, Limits, nextError, nextValue, told } from './bed.ts';
 
 const WATCH = '/etcdserverpb.Watch/Watch';
 const RANGE = '/etcdserverpb.KV/Range';
+
+/** For what is waited for on a machine that may be busy. */
+const SOON = { timeout: 20_000 };
+
+/** Passes in full where there is no value, and is enough for a list on a machine that stalls. */
+const FIRST_LIST_MS = 3_000;
 
 /** The endpoint of a server in the form that proxies take. */
 const hostOf = (endpoint: string | undefined): string => new URL(endpoint ?? '').host;
@@ -76,7 +82,7 @@ describe('a value that is wrong', () => {
   it('is told to who opens when there is no other', async () => {
     const { limits, operator } = await bed();
     await operator.put(KEY, 'wrong');
-    await expect(limits.open({ timeoutMs: 1_000 })).rejects.toMatchObject({ problem: 'format' });
+    await expect(limits.open({ timeoutMs: FIRST_LIST_MS })).rejects.toMatchObject({ problem: 'format' });
     const withDefault = new Config(operator, KEY, { schema: Limits, default: { perSecond: 9 } });
     await using live = await withDefault.open();
     expect([live.value, live.source, live.revision]).toEqual([{ perSecond: 9 }, 'default', 0n]);
@@ -87,7 +93,7 @@ describe('a value that is wrong', () => {
 describe('a value that is not there', () => {
   it('is waited for, and is the default meanwhile if there is one', async () => {
     const { limits, operator } = await bed();
-    await expect(limits.open({ timeoutMs: 1_000 })).rejects.toMatchObject({ problem: 'missing' });
+    await expect(limits.open({ timeoutMs: FIRST_LIST_MS })).rejects.toMatchObject({ problem: 'missing' });
     const opening = limits.open();
     await operator.put(KEY, '{"perSecond": 3}');
     await using live = await opening;
@@ -134,7 +140,7 @@ describe('what follows the store', () => {
     expect(live.staleSince).toBeUndefined();
     const { values } = told(live);
     cut();
-    await vi.waitFor(() => expect(live.staleSince).toBeGreaterThan(0), 10_000);
+    await vi.waitFor(() => expect(live.staleSince).toBeGreaterThan(0), SOON);
     const { revision } = await operator.put(KEY, '{"perSecond": "wrong"}');
     await operator.put('another', 'x');
     await operator.compact(await operator.revision());
@@ -165,6 +171,29 @@ describe('what follows the store', () => {
     expect(await changes.next()).toEqual({ done: true, value: undefined });
     expect(live.value).toEqual({ perSecond: 1 });
     await expect(limits.open({ signal: over.signal })).rejects.toMatchObject({ code: 'aborted' });
+  });
+
+  it('is not left open by a signal that fires just when its first value is there', async () => {
+    const { limits: writer, server } = await bed();
+    await writer.publish({ perSecond: 1 });
+    const over = new AbortController();
+    const timeoutMs = 12_345;
+    // The wait is over when its limit is taken away; whoever opens does not know yet.
+    const clock: Clock = {
+      now: () => systemClock.now(),
+      after(delayMs, callback, options) {
+        const timer = systemClock.after(delayMs, callback, options);
+        if (delayMs !== timeoutMs) return timer;
+        const cancel = (): void => {
+          timer.cancel();
+          queueMicrotask(() => over.abort());
+        };
+        return { cancel };
+      },
+    };
+    await using etcd = new Etcd({ endpoints: server.endpoints, clock });
+    const opening = new Config(etcd, KEY, { schema: Limits }).open({ timeoutMs, signal: over.signal });
+    await expect(opening).rejects.toMatchObject({ code: 'aborted' });
   });
 
   it('tells a reader that the client was closed', async () => {
@@ -221,9 +250,25 @@ describe('listeners', () => {
     });
     await limits.publish({ perSecond: 2 });
     await limits.publish({ perSecond: 3 });
-    await vi.waitFor(() => expect(values).toEqual([{ perSecond: 2 }, { perSecond: 3 }]));
-    await vi.waitFor(() => expect(errors.filter((error) => error === second)).toHaveLength(2));
+    await vi.waitFor(() => expect(values).toEqual([{ perSecond: 2 }, { perSecond: 3 }]), SOON);
+    await vi.waitFor(() => expect(errors.filter((error) => error === second)).toHaveLength(2), SOON);
     expect(errors.filter((error) => error === first)).toHaveLength(2);
+  });
+
+  it('are told in the order in which they came, and not any more once they are taken off', async () => {
+    const { limits } = await bed();
+    await limits.publish({ perSecond: 1 });
+    await using live = await limits.open();
+    const calls: string[] = [];
+    live.onChange(({ perSecond }) => {
+      calls.push(`first ${perSecond}`);
+      takeOff();
+    });
+    const takeOff = live.onChange(({ perSecond }) => calls.push(`second ${perSecond}`));
+    const last = new Promise((resolve) => live.onChange(({ perSecond }) => resolve(calls.push(`third ${perSecond}`))));
+    await limits.publish({ perSecond: 2 });
+    await last;
+    expect(calls).toEqual(['first 2', 'third 2']);
   });
 
   it('are told of values, not of texts', async () => {
@@ -233,7 +278,7 @@ describe('listeners', () => {
     const { value } = live;
     const { values } = told(live);
     const { revision } = await operator.put(KEY, '{"perSecond": 1}');
-    await vi.waitFor(() => expect(live.revision).toBe(revision));
+    await vi.waitFor(() => expect(live.revision).toBe(revision), SOON);
     expect(live.value).toBe(value);
     expect(values).toEqual([]);
   });

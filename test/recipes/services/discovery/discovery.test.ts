@@ -28,6 +28,11 @@ describe('a service without instances', () => {
     expect(() => orders.pick()).toThrow(/filters/);
     expect(ids(orders.registered)).toEqual(['a1', 'a2', 'a3']);
     expect(orders.instances).toEqual([]);
+    const few = await on.discover({ maxInFlight: 1 });
+    using picked = few.pick();
+    expect(() => few.pick()).toThrow(/as many requests under way as they may/);
+    expect(() => few.pick()).toThrow(expect.objectContaining({ reason: 'all-busy' }));
+    expect([...few.full]).toEqual([picked.instance.id]);
   });
 });
 
@@ -98,6 +103,33 @@ describe('what is registered', () => {
     expect(ids((await on.discover()).instances)).toEqual(['a1', 'a2', 'a3']);
     expect(copies).toBe(2);
   });
+});
+
+it('waits for a first list until its signal, or its end, also where others wait for the same one', async () => {
+  await using on = await bed();
+  on.member.refuseClients();
+  await using other = on.registry.follow('orders');
+  const stop = new AbortController();
+  const reason = new Error('enough');
+  let outcome: unknown = 'none';
+  void on.registry.discover('orders', { signal: stop.signal }).then(
+    () => {
+      outcome = 'a discovery';
+    },
+    (error: unknown) => {
+      outcome = error;
+    },
+  );
+  await on.clock.settle();
+  expect(outcome).toBe('none');
+  stop.abort(reason);
+  await on.clock.settle();
+  expect(outcome).toBe(reason);
+  const left = on.registry.follow('orders');
+  await left.close();
+  await expect(left.ready).rejects.toBeInstanceOf(ClosedError);
+  on.member.admitClients();
+  await on.clock.until(other.ready);
 });
 
 describe('while the store is away', () => {

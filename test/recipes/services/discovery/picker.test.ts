@@ -105,6 +105,39 @@ describe('what a request came to', () => {
   });
 });
 
+describe('a limit on the requests under way', () => {
+  it('turns to another instance, and refuses when all are full', () => {
+    const { picker: orders } = picker(2, { maxInFlight: 2 });
+    const under = Array.from({ length: 4 }, () => orders.pick({})!);
+    expect(under.map(({ instance: { id } }) => id).sort()).toEqual(['a1', 'a1', 'a2', 'a2']);
+    expect([...orders.full].sort()).toEqual(['a1', 'a2']);
+    expect(orders.pick({})).toBeUndefined();
+    const first = under[0]!;
+    first.done('cancelled');
+    expect(orders.pick({})?.instance.id).toBe(first.instance.id);
+    expect(orders.pick({})).toBeUndefined();
+  });
+
+  it('does not drive requests to those that are ejected or suspected, nor is it forgotten when one leaves', () => {
+    const { picker: orders, all, report } = picker(3, { maxInFlight: 1, ejection: { consecutiveFailures: 1 } });
+    report('a1', 'failure');
+    orders.update(all, new Set(['a2']));
+    const only = orders.pick({});
+    expect(only?.instance.id).toBe('a3');
+    expect(orders.pick({})).toBeUndefined();
+    orders.update([], new Set());
+    orders.update(all, new Set(['a2']));
+    for (let times = 0; times < 5; times++) expect(orders.pick({})?.instance.id).not.toBe('a3');
+    only?.done('success');
+  });
+
+  it('is none by default', () => {
+    const { picker: orders } = picker(1);
+    for (let times = 0; times < 10_000; times++) expect(orders.pick({})).toBeDefined();
+    expect(orders.full.size).toBe(0);
+  });
+});
+
 it('strategies see the same array until something changes', () => {
   const seen: (readonly ServiceInstance<unknown>[])[] = [];
   const {

@@ -65,14 +65,14 @@ describe('a start without the store', () => {
     await using etcd = nowhere();
     await expect(alone(etcd).discover('orders', { timeoutMs: 200 })).rejects.toThrow(/200 ms/);
     const orders = alone(etcd).follow('orders');
-    await vi.waitFor(() => expect(orders.snapshotProblem?.message).toMatch(/damaged/));
+    await vi.waitFor(() => expect(orders.snapshotProblem?.message).toMatch(/damaged/), { timeout: 20_000 });
     expect(orders.instances).toEqual([]);
   });
 
   it('does not wait for a store that has answered: the snapshot is not used then', async () => {
     await leaveSnapshot(numbered(3));
     await using cluster = await TestCluster.start({ members: 1 });
-    const registry = new ServiceRegistry(cluster.client(), { snapshotFolder: folder });
+    const registry = new ServiceRegistry(cluster.client(), { snapshotFolder: folder, snapshotAfterMs: 60_000 });
     await using orders = await registry.discover('orders');
     expect(orders.registered).toEqual([]);
     expect(orders.suspects.size).toBe(0);

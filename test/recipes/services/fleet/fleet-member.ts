@@ -15,7 +15,7 @@ export interface Chronicle {
   picks: number;
   /** When registrations were lost, and why. */
   readonly losses: { readonly at: number; readonly why: string }[];
-  /** The longest time in which a process did not run, in milliseconds; those above a second count. */
+  /** The longest time in which a process, or the one who commands it, did not run, in milliseconds; above a second. */
   longestStallMs: number;
 }
 

@@ -9,7 +9,7 @@ import { type Chronicle, FleetMember } from './fleet-member.ts';
 import type { Span } from './history.ts';
 import { type Latencies, latencies } from './latency.ts';
 import { type Allowances, judge, type Verdict } from './verdict.ts';
-import { machineMs } from './words.ts';
+import { machineMs, onStall } from './words.ts';
 
 /** What to put to sea, and through what. */
 export interface FleetOptions {
@@ -41,7 +41,10 @@ export interface FleetReport {
   readonly allowances: Allowances;
   /** Registrations lost while the store was there: the machine was too busy for the leases, or there is a fault. By reason. */
   readonly lossesInCalm: Readonly<Record<string, number>>;
-  /** The longest time in which a process did not run, in milliseconds; 0 when none was above a second. */
+  /**
+   * The longest time in which a process did not run, or this one, through which all discoveries look; in milliseconds, 0
+   * when none was above a second.
+   */
   readonly longestStallMs: number;
 }
 
@@ -85,9 +88,14 @@ class Fleet implements AsyncDisposable {
   /** The one at the front is the next one to suffer. */
   readonly #members: FleetMember[] = [];
   #started = 0;
+  readonly #endMeter: () => void;
 
   constructor(options: FleetOptions) {
     this.#options = options;
+    const chronicle = this.#chronicle;
+    this.#endMeter = onStall((ms) => {
+      chronicle.longestStallMs = Math.max(chronicle.longestStallMs, ms);
+    });
   }
 
   async launch(): Promise<void> {
@@ -192,6 +200,7 @@ class Fleet implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#endMeter();
     await Promise.all(this.#members.map((member) => member.kill()));
   }
 

@@ -44,6 +44,21 @@ export type Word =
   | { readonly say: 'stalled'; readonly at: number; readonly ms: number }
   | { readonly say: 'awake' | 'deployed' | 'frozen'; readonly at: number };
 
+/** From here on a pause between two looks is one of the process, or of the machine. */
+const STALL_MS = 1_000;
+const LOOK_EVERY_MS = 50;
+
+/** Tells whenever the process did not run for a while, and for how many milliseconds. @returns ends that. */
+export function onStall(tell: (ms: number) => void): () => void {
+  let at = machineMs();
+  const timer = setInterval(() => {
+    const now = machineMs();
+    if (now - at > STALL_MS) tell(Math.round(now - at));
+    at = now;
+  }, LOOK_EVERY_MS);
+  return () => clearInterval(timer);
+}
+
 /** The machine's monotonic clock, in milliseconds. */
 export function machineMs(): number {
   return Number(process.hrtime.bigint() / 1_000n) / 1_000;

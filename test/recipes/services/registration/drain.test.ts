@@ -1,9 +1,9 @@
 /** Readiness and leaving, as others see it; and the signals of the process. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { goLayout } from '../../../../recipes/services/go-layout.ts';
 import { atSignals, type SignalSource, waitForQuiet } from '../../../../recipes/services/registration/drain.ts';
 import { Registration } from '../../../../recipes/services/registration/registration.ts';
-import type { Revision } from '../../../../src/index.ts';
+import { type Etcd, EtcdError, type Revision } from '../../../../src/index.ts';
 import { VirtualClock } from '../../../support/virtual-clock.ts';
 import { type Bed, KEY, SPEC, startBed, untilEvent, untilState } from './bed.ts';
 
@@ -209,6 +209,34 @@ describe('a signal of the process', () => {
     expect(source.listeners).toHaveLength(1);
   });
 
+  it('ends the process also where several drain at it, when the last one has', async () => {
+    const source = new FakeProcess();
+    const kill = source.kill.bind(source);
+    // As the system does it: who still listens is told.
+    source.kill = (pid, signal) => {
+      kill(pid, signal);
+      source.emit(signal);
+    };
+    const finish: (() => void)[] = [];
+    for (let times = 0; times < 2; times++) {
+      atSignals(['SIGTERM'], () => new Promise<void>((resolve) => finish.push(resolve)), source);
+    }
+    source.emit('SIGTERM');
+    finish[0]?.();
+    await settled();
+    expect(source.killed).not.toContain('7 SIGTERM with 0');
+    finish[1]?.();
+    await settled();
+    expect(source.killed.at(-1)).toBe('7 SIGTERM with 0');
+    expect(finish).toHaveLength(2);
+    // Whoever drains at a later one is not taken for somebody else either.
+    atSignals(['SIGTERM'], async () => {}, source);
+    source.killed.length = 0;
+    source.emit('SIGTERM');
+    await settled();
+    expect(source.killed).toEqual(['7 SIGTERM with 0']);
+  });
+
   it('drains a registration that was told to, and no other', async () => {
     const count = process.listenerCount('SIGTERM');
     await using other = await bed.register({ id: 'other' });
@@ -231,6 +259,66 @@ describe('a signal of the process', () => {
 
 describe("in Go's layout, whose readers know no status", () => {
   const layout = goLayout();
+
+  /** A client whose first transaction is not answered, as far as the program knows; and that is left to `lost`. */
+  function forgetful(lost: (send: () => Promise<unknown>) => Promise<void>): Etcd {
+    const etcd = bed.cluster.client();
+    const txn = etcd.txn.bind(etcd) as (...given: unknown[]) => Promise<unknown>;
+    let isFirst = true;
+    etcd.txn = (async (...given: unknown[]) => {
+      if (!isFirst) return txn(...given);
+      isFirst = false;
+      // The signal is left out: what is under way gets there whatever becomes of its sender.
+      await lost(() => txn(given[0]));
+      throw new EtcdError('unavailable', 'no answer', { applied: 'maybe' });
+    }) as never;
+    return etcd;
+  }
+
+  /** A check that can be told to fail, and whether it is known to have failed. */
+  function failing() {
+    let well = true;
+    let runs = 0;
+    const check = (): boolean => {
+      runs += 1;
+      return well;
+    };
+    const fail = async (): Promise<void> => {
+      well = false;
+      // With the second run from now on the first has been reckoned with.
+      const from = runs;
+      await vi.waitFor(() => expect(runs).toBeGreaterThanOrEqual(from + 2), { timeout: 20_000 });
+    };
+    return { checks: [{ check, intervalMs: 1, fall: 1 }], fail };
+  }
+
+  it('an instance that is down has no key, although nothing was heard of the write that made it', async () => {
+    const { checks, fail } = failing();
+    await using etcd = forgetful(async (send) => {
+      await send();
+      await fail();
+    });
+    await using _registration = await Registration.start(etcd, layout, SPEC, { ttlSeconds: 5, checks });
+    expect(await bed.eye.get('orders/a')).toBeUndefined();
+  });
+
+  it('nor when that write comes in later', async () => {
+    const { checks, fail } = failing();
+    let late = async (): Promise<unknown> => undefined;
+    await using etcd = forgetful(async (send) => {
+      late = send;
+      await fail();
+    });
+    await using _registration = await Registration.start(etcd, layout, SPEC, { ttlSeconds: 5, checks });
+    const from = await bed.eye.revision();
+    expect(await late()).toMatchObject({ succeeded: true });
+    const told: string[] = [];
+    for await (const event of bed.eye.watch('orders/a', { from: (from + 1n) as Revision })) {
+      told.push(event.type === 'put' ? JSON.parse(event.kv.value).Metadata.etcdkit.status : event.type);
+      if (event.type === 'delete') break;
+    }
+    expect(told).toEqual(['up', 'down', 'delete']);
+  });
 
   it('an instance has no key unless it is up, and says why before', async () => {
     let well = true;

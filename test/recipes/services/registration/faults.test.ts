@@ -1,8 +1,9 @@
 /** The faults that registries are known for: kratos, go-zero, Curator, etcd's own endpoints. On a bundled server. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Registration } from '../../../../recipes/services/registration/registration.ts';
-import type { LeaseId, Revision } from '../../../../src/index.ts';
-import { GrpcFaultProxy } from '../../../support/grpc-fault-proxy.ts';
+import { GrpcCode, type LeaseId, type Revision } from '../../../../src/index.ts';
+import { type ClientMessage, GrpcFaultProxy, type Verdict } from '../../../support/grpc-fault-proxy.ts';
+import { sendUnary } from '../../../support/grpc-send.ts';
 import { type Bed, KEY, LAYOUT, SPEC, startBed, untilEvent, untilState } from './bed.ts';
 
 const TXN = '/etcdserverpb.KV/Txn';
@@ -174,6 +175,65 @@ describe('an answer that is lost', () => {
     await registration.update({ weight: 2 });
     await registration.update({ weight: 3 });
     expect(await bed.stored()).toMatchObject({ weight: 3 });
+  });
+});
+
+describe('a write that was given up, and comes late', () => {
+  const target = (): string => bed.cluster.endpoints[0]!.replace('http://', '');
+
+  /** A client whose n-th transaction does not get there; `late` sends it. Gives the status of its answer. */
+  async function holdingBack(nth: number) {
+    let held: ClientMessage | undefined;
+    let txns = 0;
+    const gate = (message: ClientMessage): Verdict => {
+      if (message.call.path !== TXN) return 'forward';
+      txns += 1;
+      if (txns !== nth) return 'forward';
+      held = message;
+      return 'cut';
+    };
+    const proxy = await GrpcFaultProxy.start({ target: target(), gate });
+    const etcd = bed.cluster.client({ endpoints: [`http://${proxy.address}`] });
+    return {
+      register: () => Registration.start(etcd, LAYOUT, SPEC, { ttlSeconds: 5, rejoinJitterMs: 0 }),
+      late: (): Promise<number> => sendUnary(target(), TXN, held!.payload),
+      async [Symbol.asyncDispose]() {
+        await etcd.close();
+        await proxy[Symbol.asyncDispose]();
+      },
+    };
+  }
+
+  it('changes nothing of what has been written since', async () => {
+    await using first = await holdingBack(1);
+    await using registration = await first.register();
+    const before = (await bed.eye.get(KEY))!;
+    expect(await first.late()).toBe(GrpcCode.OK);
+    expect((await bed.eye.get(KEY))!.modRevision).toBe(before.modRevision);
+    await registration.deregister();
+
+    await using third = await holdingBack(3);
+    await using other = await third.register();
+    await other.update({ weight: 2 });
+    await other.update({ weight: 3 });
+    expect(await third.late()).toBe(GrpcCode.OK);
+    expect(await bed.stored()).toMatchObject({ weight: 3 });
+  });
+
+  it('does not bring it back when it has been deregistered, whichever lease it was on', async () => {
+    for (const isLost of [false, true]) {
+      await using first = await holdingBack(1);
+      const registration = await first.register();
+      if (isLost) {
+        const back = untilEvent(bed.eye, await revisionNow(), 'put');
+        await bed.eye.leases.revoke((await leaseOf())!);
+        await back;
+        await untilState(registration, 'registered');
+      }
+      await registration.deregister();
+      expect(await first.late()).toBe(GrpcCode.NOT_FOUND);
+      expect(await bed.stored()).toBeUndefined();
+    }
   });
 });
 

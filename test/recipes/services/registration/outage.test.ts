@@ -77,7 +77,7 @@ it('is missing at no moment when the servers come back after ten minutes', async
   await clock.until(registration.deregister());
 });
 
-it('is not there again when it was ended during the outage', async () => {
+it.each(['deregister', 'drain'] as const)('is not there again when it was ended during the outage: %s', async (end) => {
   const { clock, cluster } = await startVirtual();
   await using _ = cluster;
   const etcd = cluster.client();
@@ -85,7 +85,9 @@ it('is not there again when it was ended during the outage', async () => {
   const [member] = cluster.members;
   member!.refuseClients();
   await clock.advance(1_000);
-  const ended = registration.deregister({ timeoutMs: 3_000 }).then(
+  const ending =
+    end === 'drain' ? registration.drain({ propagationMs: 500 }) : registration.deregister({ timeoutMs: 3_000 });
+  const ended = ending.then(
     () => 'confirmed',
     (error: { code: string }) => error.code,
   );

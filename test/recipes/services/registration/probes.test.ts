@@ -55,7 +55,7 @@ describe('over HTTP', () => {
   });
 
   it('leaves no connection behind', async () => {
-    await vi.waitFor(() => expect(open).toBe(0));
+    await vi.waitFor(() => expect(open).toBe(0), { timeout: 20_000 });
   });
 });
 

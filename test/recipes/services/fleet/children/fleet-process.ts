@@ -10,11 +10,9 @@ import type { Discovery } from '../../../../../recipes/services/discovery/discov
 import type { Registration, RegistrationState } from '../../../../../recipes/services/registration/registration.ts';
 import { ServiceRegistry } from '../../../../../recipes/services/service-registry.ts';
 import { Etcd } from '../../../../../src/index.ts';
-import { machineMs, type Order, type Plan, type Word } from '../words.ts';
+import { machineMs, type Order, onStall, type Plan, type Word } from '../words.ts';
 
 const FLUSH_EVERY = 5;
-/** From here on a pause between two requests is one of the process, or of the machine. */
-const STALL_MS = 1_000;
 
 const plan = JSON.parse(process.argv[2] ?? '') as Plan;
 const { label, prefix, ttlSeconds, drainMs, pickEveryMs } = plan;
@@ -104,12 +102,8 @@ const views = Object.keys(plan.services).map((service) => {
 let following = false;
 const lastPicks = new Map<string, number>();
 let picks = 0;
-let tickedAt = machineMs();
 
 function tick(count: number): void {
-  const now = machineMs();
-  if (now - tickedAt > STALL_MS) say({ say: 'stalled', at: now, ms: Math.round(now - tickedAt) });
-  tickedAt = now;
   for (const view of views) {
     view.look();
     if (view.discovery.instances.length === 0) continue;
@@ -137,6 +131,8 @@ createInterface({ input: process.stdin }).on('line', (line) => {
   frozen = true;
 });
 
+// From the beginning: who registers hundreds of instances at once is busiest before the first request.
+onStall((ms) => say({ say: 'stalled', at: machineMs(), ms }));
 for (const view of views) void view.keepLooking();
 const registered = Object.entries(plan.services).flatMap(([service, count]) =>
   Array.from({ length: count }, () => begin(service)),
@@ -144,6 +140,5 @@ const registered = Object.entries(plan.services).flatMap(([service, count]) =>
 await Promise.all([...registered, ...views.map(({ discovery }) => discovery.ready)]);
 for (const view of views) view.look();
 say({ say: 'awake', at: machineMs() });
-tickedAt = machineMs();
 let count = 0;
 setInterval(() => tick(++count), pickEveryMs);
