@@ -14,7 +14,7 @@
  * What a table entry says about a write that was answered with it.
  *
  * `rejected`: the server refused it before, or while, applying it; nothing was written.
- * `unknown`: the server gave up waiting; the write may still be applied.
+ * `unknown`: the write may have been applied, or may yet be; mostly, the server gave up waiting.
  */
 type Outcome = 'rejected' | 'unknown';
 
@@ -32,7 +32,8 @@ const table = {
   'etcdserver: invalid sort option': ['InvalidSortOption', REJECTED],
   'etcdserver: mvcc: required revision has been compacted': ['Compacted', REJECTED],
   'etcdserver: mvcc: required revision is a future revision': ['FutureRevision', REJECTED],
-  'etcdserver: mvcc: database space exceeded': ['NoSpace', REJECTED],
+  // The write with which the quota is overstepped is applied, and answered so all the same; later ones are refused.
+  'etcdserver: mvcc: database space exceeded': ['NoSpace', UNKNOWN],
   'etcdserver: requested lease not found': ['LeaseNotFound', REJECTED],
   'etcdserver: lease already exists': ['LeaseExists', REJECTED],
   'etcdserver: too large lease TTL': ['LeaseTtlTooLarge', REJECTED],

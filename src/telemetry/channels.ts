@@ -82,16 +82,17 @@ export interface CallErrorMessage {
   readonly applied: 'no' | 'maybe' | undefined;
 }
 
-/** Somebody begins to wait for a lock, a permit, a leadership or an item, because others are ahead. */
+/** Somebody begins to wait for a lock, a permit or a leadership, because others are ahead. */
 export interface RecipeWaitingMessage {
-  /** `mutex`, `rwmutex`, `semaphore`, `election`, `queue`, … */
+  /** `mutex`, `rwmutex`, `semaphore`, `election`. */
   readonly recipe: string;
   /** The name that the program has given it. */
   readonly name: string;
 }
 
-/** A lock, permit or leadership was got: of an election, somebody was elected. */
+/** A lock, permit, leadership or barrier was got: of an election, somebody was elected. */
 export interface RecipeAcquiredMessage {
+  /** `mutex`, `rwmutex`, `semaphore`, `election`, `barrier`, `doublebarrier`. */
   readonly recipe: string;
   readonly name: string;
   /** The fencing token; of a leadership, the term. */
@@ -109,7 +110,7 @@ export interface RecipeFailedMessage {
   readonly waitedMs: number;
 }
 
-/** A lock, permit or leadership has ended. */
+/** A lock, permit, leadership or barrier has ended. */
 export interface RecipeEndedMessage {
   readonly recipe: string;
   readonly name: string;

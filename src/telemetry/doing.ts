@@ -8,19 +8,30 @@
 import { type Attributes, context, type Link, type Span } from '@opentelemetry/api';
 import { errorType, inSpan, isRecording, isTraced, linkTo, tracer } from './api.ts';
 import { type Observed, observe } from './metrics.ts';
-import { attributesOf, atWork, metersOf, type RecipeClient, type RecipeName } from './recipe.ts';
+import { attributesOf, atWork, metersOf, notAtWork, type RecipeClient, type RecipeName } from './recipe.ts';
 import { ETCD } from './semconv.ts';
 
-/** Does something that begins and ends, in a span. */
+/** Does something that begins and ends, in a span. What is itself a wait has none below it. */
 export function doing<T>(
   client: RecipeClient,
   which: RecipeName & { readonly verb: string },
   work: (span: Span | undefined) => Promise<T>,
 ): Promise<T> {
   if (!client.telemetry.enabled) return work(undefined);
-  const inside = atWork(which, context.active());
+  const inside = which.verb === 'wait' ? notAtWork(context.active()) : atWork(which, context.active());
   const start = { attributes: attributesOf(client, which) };
   return context.with(inside, () => inSpan(`${which.recipe}.${which.verb}`, start, work));
+}
+
+/** Runs work of the program's own that a recipe has begun, in a span: no recipe is at work in it. */
+export function handling<T>(
+  client: RecipeClient,
+  which: RecipeName & { readonly verb: string },
+  work: () => Promise<T>,
+): Promise<T> {
+  if (!client.telemetry.enabled) return work();
+  const start = { attributes: attributesOf(client, which) };
+  return context.with(notAtWork(context.active()), () => inSpan(`${which.recipe}.${which.verb}`, start, work));
 }
 
 /** Something that lives as long as its program, told step by step. */

@@ -61,7 +61,7 @@ export const ETCD = {
   lane: 'etcd.watch.lane',
   eventCount: 'etcd.watch.events',
   leaseId: 'etcd.lease.id',
-  /** `mutex`, `rwmutex`, `semaphore`, `election`, `stm`, `queue`, … */
+  /** `mutex`, `rwmutex`, `semaphore`, `election`, `barrier`, `stm`, `queue`, `cron`, … */
   recipe: 'etcd.recipe.kind',
   /** The lock's, election's or queue's name. A part of its keys, so only when `captureKeys` allows it. */
   recipeName: 'etcd.recipe.name',

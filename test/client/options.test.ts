@@ -38,6 +38,8 @@ describe('the options', () => {
     [{ endpoints: 7 }, 'endpoints'],
     [{ endpoints: 'ftp://host' }, 'ftp://host'],
     [{ endpoints: 'host:99999' }, '99999'],
+    [{ endpoints: 'host:2379,other:2379' }, 'several are a list'],
+    [{ endpoints: 'http://a:CANARY@host,http://b:CANARY@host' }, 'several are a list'],
     [{ endpoints: '[::g]:1' }, '::g'],
     [{ timeoutMs: 0 }, 'timeoutMs'],
     [{ timeoutMs: '5' }, 'timeoutMs'],

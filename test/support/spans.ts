@@ -76,3 +76,16 @@ export class Spans implements AsyncDisposable {
 export function collectSpans(sampler?: Sampler): Spans {
   return new Spans(sampler);
 }
+
+/** The only span of a name. @throws when there is none, or another. */
+export function one(spans: Spans, name: string): ReadableSpan {
+  const [span, ...more] = spans.named(name);
+  if (span === undefined || more.length > 0) throw new Error(`${span ? more.length + 1 : 0} spans ${name}, not one`);
+  return span;
+}
+
+/** The names of the spans right below one, without the server's address and without repetition, as they ended. */
+export function below(spans: Spans, parent: ReadableSpan | undefined): string[] {
+  const names = parent === undefined ? [] : spans.below(parent).map(({ name }) => name.replace(/ \S+:\d+$/, ''));
+  return [...new Set(names)];
+}

@@ -12,26 +12,13 @@ import { Session } from '../../recipes/session.ts';
 import { stm } from '../../recipes/stm/stm.ts';
 import { Life } from '../../src/telemetry/recipes.ts';
 import { startEtcd, type TestCluster } from '../../src/testing/index.ts';
-import { collectSpans, type Spans } from '../support/spans.ts';
+import { below, collectSpans, one } from '../support/spans.ts';
 
 let server: TestCluster;
 beforeAll(async () => {
   server = await startEtcd();
 });
 afterAll(() => server.close());
-
-/** The names of the spans right below one, without the server's and without repetition, in the order they ended. */
-function below(spans: Spans, parent: ReadableSpan | undefined): string[] {
-  const names = parent === undefined ? [] : spans.below(parent).map(({ name }) => name.replace(/ \S+:\d+$/, ''));
-  return [...new Set(names)];
-}
-
-function one(spans: Spans, name: string): ReadableSpan {
-  const [span, ...more] = spans.named(name);
-  expect(more).toEqual([]);
-  expect(span, name).toBeDefined();
-  return span as ReadableSpan;
-}
 
 describe('a lock', () => {
   it('that is free is a span for the asking and one for the holding, side by side', async () => {

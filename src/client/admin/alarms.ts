@@ -21,6 +21,7 @@ import type { CallOptions } from '../call-options.ts';
 import type { Caller } from '../connection/caller.ts';
 import { InvalidArgumentError } from '../errors.ts';
 import { type ResponseHeader, toHeader } from '../header.ts';
+import { checkMemberId } from '../ids.ts';
 import { IDEMPOTENT, READ } from './traits.ts';
 
 /** A kind of alarm; `other-…` carries the number of one that came after this client. */
@@ -111,6 +112,7 @@ function toType(type: number): AlarmType {
 }
 
 function toWire({ type, memberId }: Alarm): { alarm: number; memberID: MemberId } {
+  checkMemberId(memberId);
   const other = /^other-(\d{1,9})$/.exec(type)?.[1];
   if (type === 'nospace') return { alarm: WireType.NOSPACE, memberID: memberId };
   if (type === 'corrupt') return { alarm: WireType.CORRUPT, memberID: memberId };

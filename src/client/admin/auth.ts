@@ -16,7 +16,7 @@ import { randomBytes } from 'node:crypto';
 import { inspect } from 'node:util';
 import { Auth as AuthService } from '../../protocol/generated/etcdserverpb.ts';
 import type { CallOptions } from '../call-options.ts';
-import type { Caller } from '../connection/caller.ts';
+import type { Caller, CallTraits } from '../connection/caller.ts';
 import { InvalidArgumentError } from '../errors.ts';
 import { type ResponseHeader, toHeader } from '../header.ts';
 import type { Target } from '../kv/target.ts';
@@ -166,7 +166,8 @@ export class UserApi {
    *
    * From a hash it takes two calls, since every etcd so far replaces a hash given at
    * creation by that of the empty password: the user is created with a random password that
-   * nobody knows, and then gets the hash. If only the first succeeds, nobody can log in.
+   * nobody knows, and then gets the hash. If only the first succeeds, nobody can log in, and
+   * the error says `applied: 'maybe'`.
    *
    * @throws InvalidArgumentError for an empty password, which etcd would accept.
    * @throws UnsupportedError for a hash, unless a member is known to run etcd 3.5 or later.
@@ -174,11 +175,14 @@ export class UserApi {
    */
   async add(name: string, login: NewUserOptions, options?: CallOptions): Promise<ChangeResult> {
     const user = named('user', name);
+    if (typeof login !== 'object' || login === null) {
+      throw new InvalidArgumentError('a user has a password, a hashedPassword, or noPassword: true');
+    }
     if (login.hashedPassword !== undefined) {
       const hashedPassword = bcryptHash(login.hashedPassword);
       const aimed = await hashCapable(this.#caller, options);
       await this.add(name, { password: randomBytes(32).toString('base64url') }, aimed);
-      return this.#setHash(user, hashedPassword, aimed);
+      return this.#setHash(user, hashedPassword, { ...WRITE, applied: 'maybe' }, aimed);
     }
     const request = login.noPassword
       ? { name: user, options: { noPassword: true } }
@@ -218,17 +222,20 @@ export class UserApi {
    */
   async changePassword(name: string, login: PasswordOptions, options?: CallOptions): Promise<ChangeResult> {
     const user = named('user', name);
+    if (typeof login !== 'object' || login === null) {
+      throw new InvalidArgumentError('a user has a password, a hashedPassword, or noPassword: true');
+    }
     if (login.hashedPassword !== undefined) {
       const hashedPassword = bcryptHash(login.hashedPassword);
-      return this.#setHash(user, hashedPassword, await hashCapable(this.#caller, options));
+      return this.#setHash(user, hashedPassword, WRITE, await hashCapable(this.#caller, options));
     }
     const request = { name: user, password: secret(login.password) };
     return change(await this.#caller.unary(AuthService.userChangePassword, request, WRITE, options));
   }
 
-  async #setHash(name: string, hashedPassword: string, aimed: CallOptions): Promise<ChangeResult> {
+  async #setHash(name: string, hashedPassword: string, traits: CallTraits, aimed: CallOptions): Promise<ChangeResult> {
     const request = { name, hashedPassword };
-    return change(await this.#caller.unary(AuthService.userChangePassword, request, WRITE, aimed));
+    return change(await this.#caller.unary(AuthService.userChangePassword, request, traits, aimed));
   }
 
   /** Gives a user a role. @throws EtcdError with `etcdCode` `UserNotFound` or `RoleNotFound`. */

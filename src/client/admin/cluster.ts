@@ -17,6 +17,7 @@ import type { CallOptions } from '../call-options.ts';
 import type { Caller } from '../connection/caller.ts';
 import { InvalidArgumentError } from '../errors.ts';
 import { type ResponseHeader, toHeader } from '../header.ts';
+import { checkMemberId } from '../ids.ts';
 import { requireFeature } from './server-capabilities.ts';
 import { LOCAL_READ, READ, WRITE } from './traits.ts';
 
@@ -101,7 +102,7 @@ export class ClusterApi {
    * @throws EtcdError with `etcdCode` `MemberNotFound` or `NotEnoughStartedMembers`.
    */
   async remove(id: MemberId, options?: CallOptions): Promise<MembersResult> {
-    return members(await this.#caller.unary(ClusterService.memberRemove, { ID: id }, WRITE, options));
+    return members(await this.#caller.unary(ClusterService.memberRemove, { ID: checkMemberId(id) }, WRITE, options));
   }
 
   /**
@@ -111,7 +112,7 @@ export class ClusterApi {
    * @throws EtcdError with `etcdCode` `MemberNotFound`, `PeerUrlExists` or `BadMemberUrls`.
    */
   async update(id: MemberId, { peerUrls }: Pick<NewMember, 'peerUrls'>, options?: CallOptions): Promise<MembersResult> {
-    const request = { ID: id, peerURLs: urls(peerUrls) };
+    const request = { ID: checkMemberId(id), peerURLs: urls(peerUrls) };
     return members(await this.#caller.unary(ClusterService.memberUpdate, request, WRITE, options));
   }
 
@@ -122,7 +123,7 @@ export class ClusterApi {
    *   `MemberNotLearner` when it has a vote, `MemberNotFound`.
    */
   async promote(id: MemberId, options?: CallOptions): Promise<MembersResult> {
-    return members(await this.#caller.unary(ClusterService.memberPromote, { ID: id }, WRITE, options));
+    return members(await this.#caller.unary(ClusterService.memberPromote, { ID: checkMemberId(id) }, WRITE, options));
   }
 }
 

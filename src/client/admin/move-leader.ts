@@ -12,6 +12,7 @@ import { formatId, type MemberId } from '../../protocol/int64.ts';
 import type { CallOptions } from '../call-options.ts';
 import type { Caller } from '../connection/caller.ts';
 import { EtcdError, UnavailableError } from '../errors.ts';
+import { checkMemberId } from '../ids.ts';
 import { Budget } from './budget.ts';
 import type { ClusterApi } from './cluster.ts';
 import { endpointsOf } from './member-address.ts';
@@ -28,6 +29,7 @@ export async function moveLeader(
   options: CallOptions,
   defaultTimeoutMs: number,
 ): Promise<void> {
+  checkMemberId(target);
   const budget = new Budget(caller.clock, options, defaultTimeoutMs);
   if (options.endpoint !== undefined) return send(caller, target, budget, options.endpoint);
   for (let change = 0; ; change++) {

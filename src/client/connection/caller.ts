@@ -12,7 +12,7 @@ import { onAbort, sleep } from '../../support/signals.ts';
 import { type CallTelemetry, type CallTrace, NO_CALL_TELEMETRY } from '../../telemetry/calls.ts';
 import { publish } from '../../telemetry/channels.ts';
 import type { CallOptions } from '../call-options.ts';
-import { type Applied, ClosedError, EtcdError, InvalidArgumentError } from '../errors.ts';
+import { type Applied, ClosedError, EtcdError, InvalidArgumentError, UnauthenticatedError } from '../errors.ts';
 import { parseEndpoint } from '../transport/address.ts';
 import {
   type CallFailure,
@@ -39,6 +39,8 @@ export interface CallTraits {
   readonly leaderless?: boolean | undefined;
   /** Whether it is made without a token, as the login itself is. */
   readonly anonymous?: boolean | undefined;
+  /** `maybe`: that is to be said however it fails, since a call before it has changed something, or may have. */
+  readonly applied?: Applied | undefined;
   /** Spans of others that it is made for, besides the active one. */
   readonly links?: CallLinks | undefined;
 }
@@ -253,14 +255,15 @@ class CallRun {
     this.#options = options;
     this.#traits = traits;
     this.#trace = trace;
+    this.#applied = traits.applied ?? 'no';
     this.#timeoutMs = options.timeoutMs ?? env.timeoutMs;
     if (typeof this.#timeoutMs !== 'number' || !(this.#timeoutMs > 0)) {
       throw new InvalidArgumentError(`timeoutMs ${this.#timeoutMs} is not a positive number`);
     }
     this.#deadlineAt = env.clock.now() + this.#timeoutMs;
     if (avoid !== undefined && avoid.size > 0) this.#avoid = new Set(avoid);
-    if (env.pool.closed) throw new ClosedError('the client');
-    if (options.signal?.aborted) throw abortError(options.signal);
+    if (env.pool.closed) throw new ClosedError('the client', this.context());
+    if (options.signal?.aborted) throw abortError(options.signal, this.context());
   }
 
   context(): { endpoint?: string | undefined; attempts: number; applied: Applied; cause?: unknown } {
@@ -292,9 +295,7 @@ class CallRun {
       if (endpoint === undefined) return await this.#env.pool.acquire(wait);
       return await this.#env.pool.at(parseEndpoint(endpoint, this.#env.secureByDefault), wait);
     } catch (error) {
-      // What an earlier attempt may have done outlives the failure to make another.
-      if (this.attempts > 0 && error instanceof EtcdError && error.code !== 'closed') throw this.#giveUp(error);
-      throw error;
+      throw this.attempts > 0 || this.#applied === 'maybe' ? this.#giveUp(error) : error;
     }
   }
 
@@ -349,7 +350,9 @@ class CallRun {
     const { signal } = this.#options;
     if (signal?.aborted) throw abortError(signal, this.context());
     const passing = error instanceof EtcdError && (error.code === 'unavailable' || error.code === 'deadline');
-    if (!passing || timeLeft <= 0 || this.#env.pool.closed) throw error;
+    if (!passing || timeLeft <= 0 || this.#env.pool.closed) {
+      throw this.#applied === 'maybe' ? this.#giveUp(error) : error;
+    }
     const delayMs = backoffMs(this.#env.retry, this.#failedLogins, this.#env.random);
     this.#failedLogins += 1;
     await sleep(this.#env.clock, Math.min(timeLeft, delayMs), signal);
@@ -412,9 +415,15 @@ class CallRun {
     return last.code === 'deadline' && timeLeft <= 0 ? deadlineError(this.#timeoutMs, this.context()) : last;
   }
 
-  #giveUp(error: EtcdError): EtcdError {
+  /** No attempt can be made any more. What an earlier one may have done outlives that, so it is in the error. */
+  #giveUp(error: unknown): unknown {
+    if (!(error instanceof EtcdError)) return error;
+    const { code } = error;
     const context = { ...this.context(), cause: this.#lastFailure ?? error };
-    if (error.code === 'aborted' && this.#options.signal) return abortError(this.#options.signal, context);
+    if (code === 'aborted' && this.#options.signal) return abortError(this.#options.signal, context);
+    if (code === 'closed') return new ClosedError('the client', context);
+    if (code === 'unauthenticated')
+      return new UnauthenticatedError('the login was refused', { ...context, cause: error });
     return deadlineError(this.#timeoutMs, context);
   }
 }

@@ -43,7 +43,7 @@ export async function compact(caller: Caller, revision: Revision, options: Compa
   try {
     await caller.unary(KV.compact, request, { kind: 'idempotent' }, options);
   } catch (error) {
-    const mayBeOurs = error instanceof CompactedError && error.attempts > 1;
+    const mayBeOurs = error instanceof CompactedError && error.applied === 'maybe';
     if (!mayBeOurs) throw error;
   }
 }

@@ -82,7 +82,13 @@ export class Keyspace<V = string, In = V> {
     return new Keyspace(this.#context, concatBytes(this.#prefix, bytesOf(prefix, 'the prefix')), codec);
   }
 
-  /** Reads one key; `undefined` when it is not there. */
+  /**
+   * Reads one key; `undefined` when it is not there. One round trip.
+   *
+   * @throws InvalidArgumentError for an empty key; CompactedError, or EtcdError
+   * `future-revision`, for a `revision` that is too old or too new; EtcdError when nobody
+   * has answered by the deadline. A value that its codec cannot read throws when it is looked at.
+   */
   async get(key: Key, options: WithCall<GetOptions> = {}): Promise<KeyValue<V> | undefined> {
     const bytes = toKeyBytes(key, this.#prefix);
     const { gets, reader } = this.#context;
@@ -94,13 +100,17 @@ export class Keyspace<V = string, In = V> {
     return this.#view.optional(kvs[0]);
   }
 
-  /** Reads many keys in one answer. For a range of unknown size use {@link Keyspace.scan}. */
+  /**
+   * Reads many keys in one answer. For a range of unknown size use {@link Keyspace.scan}.
+   *
+   * @throws what {@link Keyspace.get} throws.
+   */
   async range(target: Target, options: WithCall<RangeOptions> = {}): Promise<RangeResult<V>> {
     const request = rangeRequest(toByteRange(target, this.#prefix), options);
     return this.#view.range(await this.#context.reader.range(request, options));
   }
 
-  /** The number of keys. */
+  /** The number of keys; none of them is sent. @throws what {@link Keyspace.get} throws. */
   async count(target: Target, options: WithCall<GetOptions> = {}): Promise<number> {
     const { count } = await this.range(target, { ...options, countOnly: true });
     return count;
@@ -142,7 +152,11 @@ export class Keyspace<V = string, In = V> {
     return this.#view.put(reader.saw(await caller.unary(KV.put, request, WRITE, options)));
   }
 
-  /** Deletes keys, all in one revision. */
+  /**
+   * Deletes keys, all in one revision; those that are not there are none. One round trip.
+   *
+   * @throws EtcdError with `applied: 'maybe'` when no answer came: it is never sent twice.
+   */
   async delete(target: Target, options: WithCall<DeleteOptions> = {}): Promise<DeleteResult<V>> {
     const request = deleteRequest(toByteRange(target, this.#prefix), options);
     const { caller, reader } = this.#context;
@@ -170,7 +184,8 @@ export class Keyspace<V = string, In = V> {
    *   else: [etcd.op.get('a')],
    * });
    * ```
-   * @throws InvalidArgumentError when a list is longer than the server takes, or a key is written twice.
+   * @throws InvalidArgumentError when a list is longer than the server takes, or a key is written twice;
+   * EtcdError with `applied: 'maybe'` when no answer came: one that can write is never sent twice.
    */
   async txn<const Then extends readonly Op<unknown>[] = [], const Else extends readonly Op<unknown>[] = []>(
     spec: TxnSpec<Then, Else>,
@@ -184,7 +199,10 @@ export class Keyspace<V = string, In = V> {
 
   /**
    * Writes a key if it is still as it was read: `read` is what {@link Keyspace.get}
-   * answered, `undefined` for a key that must not be there.
+   * answered, `undefined` for a key that must not be there. One round trip. When it is not,
+   * nothing is written, and the answer is what is there.
+   *
+   * @throws EtcdError with `applied: 'maybe'` when no answer came: read, and try again.
    */
   async putIfUnchanged(
     key: Key,
@@ -237,7 +255,7 @@ export class Keyspace<V = string, In = V> {
     return new Informer(this.#context, toByteRange(target, this.#prefix), options, this.#view);
   }
 
-  /** The store's revision now, by a linearizable read. */
+  /** The store's revision now, by a linearizable read of one round trip. @throws what {@link Keyspace.get} throws. */
   async revision(options: CallOptions = {}): Promise<Revision> {
     // Any key will do, and one that the keyspace's users may read is the likeliest to be allowed.
     const key = this.#prefix.length === 0 ? Uint8Array.of(0) : this.#prefix;

@@ -37,9 +37,9 @@ export interface RangeOptions extends GetOptions {
    * the whole range before it cuts at `limit`.
    */
   readonly sort?: { readonly by: SortBy; readonly order?: 'ascending' | 'descending' | undefined } | undefined;
-  /** Leaves the values out. */
+  /** Leaves the values out, which read as empty then. Default false. */
   readonly keysOnly?: boolean | undefined;
-  /** Leaves the keys out too: the answer is just a count. */
+  /** Leaves the keys out too: the answer is just a count. Default false. */
   readonly countOnly?: boolean | undefined;
   /** Only keys last changed at this revision or later. */
   readonly minModRevision?: Revision | undefined;
@@ -58,9 +58,9 @@ export type SortBy = 'key' | 'version' | 'createRevision' | 'modRevision' | 'val
 export interface PutOptions {
   /** Hangs the key on a lease: it goes when the lease does. Default: none; a lease it hung on before is let go. */
   readonly lease?: LeaseRef | undefined;
-  /** Keeps the lease that the key hangs on. The key must exist. */
+  /** Keeps the lease that the key hangs on; the key must exist. Default false: `lease` says, or none. */
   readonly ignoreLease?: boolean | undefined;
-  /** Also answers with what the key was before. */
+  /** Also answers with what the key was before. Default false. */
   readonly prevKv?: boolean | undefined;
 }
 
@@ -68,13 +68,13 @@ export interface PutOptions {
 export interface TouchOptions {
   /** The lease to hang the key on. Default: none. */
   readonly lease?: LeaseRef | undefined;
-  /** Also answers with what the key was before. */
+  /** Also answers with what the key was before. Default false. */
   readonly prevKv?: boolean | undefined;
 }
 
 /** How to delete keys. */
 export interface DeleteOptions {
-  /** Also answers with what was deleted. */
+  /** Also answers with what was deleted. Default false. */
   readonly prevKv?: boolean | undefined;
 }
 

@@ -25,8 +25,11 @@ export interface Op<R> {
  * none), `else` when one does not; either way at one revision, all or nothing.
  */
 export interface TxnSpec<Then extends readonly Op<unknown>[], Else extends readonly Op<unknown>[]> {
+  /** What must hold, all of it: conditions from `etcd.key(…)` and `etcd.keys(…)`. Default: nothing, so `then` is done. */
   readonly if?: readonly Compare[] | undefined;
+  /** What is done if it does: operations from `etcd.op`. Default: nothing. */
   readonly then?: Then | undefined;
+  /** What is done otherwise. Default: nothing. */
   readonly else?: Else | undefined;
 }
 
@@ -40,8 +43,18 @@ export type TxnResult<Then extends readonly Op<unknown>[], Else extends readonly
   | { readonly succeeded: true; readonly results: OpResults<Then>; readonly revision: Revision }
   | { readonly succeeded: false; readonly results: OpResults<Else>; readonly revision: Revision };
 
-/** The request of a transaction. @throws InvalidArgumentError for an entry that is no condition, or no operation. */
+/**
+ * The request of a transaction.
+ *
+ * @throws InvalidArgumentError for an entry that is no condition, or no operation; and for parts that there are none of,
+ * since a program without types that says `success` would else be told that nothing at all has succeeded.
+ */
 export function txnRequest(spec: TxnSpec<readonly Op<unknown>[], readonly Op<unknown>[]>): Init<TxnRequest> {
+  if (typeof spec !== 'object' || spec === null) throw new InvalidArgumentError('a transaction is { if, then, else }');
+  for (const part in spec) {
+    if (part === 'if' || part === 'then' || part === 'else') continue;
+    throw new InvalidArgumentError(`a transaction is { if, then, else }, and has no ${part}`);
+  }
   return {
     compare: wires('if', spec.if, isCompare),
     success: wires('then', spec.then, isOp),
@@ -50,6 +63,7 @@ export function txnRequest(spec: TxnSpec<readonly Op<unknown>[], readonly Op<unk
 }
 
 function wires<W>(list: string, entries: readonly { readonly wire: W }[] = [], fits: (entry: object) => boolean): W[] {
+  if (!Array.isArray(entries)) throw new InvalidArgumentError(`${list} is no list`);
   return entries.map((entry, index) => {
     if (typeof entry === 'object' && entry !== null && fits(entry)) return entry.wire;
     const what = fits === isOp ? 'operation' : 'condition';

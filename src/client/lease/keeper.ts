@@ -91,7 +91,8 @@ export class LeaseKeeper {
    * @throws ClosedError
    */
   hold(id: LeaseId, ttlSeconds: number, sentAt: number): HeldLease {
-    if (this.#closed) throw new ClosedError('the client');
+    // The server knows of it: it was granted, or renewed.
+    if (this.#closed) throw new ClosedError('the client', { applied: 'maybe' });
     const known = this.find(id);
     if (known !== undefined) {
       known.renewed(sentAt, ttlSeconds);

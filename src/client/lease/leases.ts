@@ -13,6 +13,7 @@ import type { LeaseId, Revision } from '../../protocol/int64.ts';
 import type { CallOptions } from '../call-options.ts';
 import type { Caller, CallTraits } from '../connection/caller.ts';
 import { EtcdError, InvalidArgumentError, LeaseLostError } from '../errors.ts';
+import { checkLeaseId } from '../ids.ts';
 import type { HeldLease } from './held-lease.ts';
 import type { LeaseKeeper } from './keeper.ts';
 import { type LeaseActions, LiveLease } from './live-lease.ts';
@@ -59,6 +60,8 @@ export interface TimeToLiveOptions extends CallOptions {
 
 const WRITE: CallTraits = { kind: 'idempotent' };
 const READ: CallTraits = { kind: 'read' };
+/** Asks about a grant that was applied: what fails now leaves it so. */
+const CONFIRM: CallTraits = { kind: 'read', applied: 'maybe' };
 
 /** Leases: keys that hang on one are deleted with it, when it runs out or is revoked. */
 export class Leases {
@@ -83,7 +86,7 @@ export class Leases {
 
   /**
    * Grants a lease and keeps it alive. `signal` and `timeoutMs` are for the grant alone;
-   * they do not end the lease later.
+   * they do not end the lease later. What {@link Leases.grant} says of failures holds here too.
    *
    * @throws InvalidArgumentError, and EtcdError `lease-exists` when `id` was given and is taken.
    */
@@ -91,9 +94,15 @@ export class Leases {
     // The server counts from when it handles the grant, which is no earlier than this.
     const startedAt = this.#caller.clock.now();
     const { id, ttlSeconds } = await this.grant(options, options);
-    if (this.#caller.clock.now() - startedAt < (ttlSeconds * 1000) / 2) return this.#hold(id, ttlSeconds, startedAt);
-    // The grant took its time, and that is gone from the lease's: see whether it is still there.
-    return this.keepAlive(id, options);
+    try {
+      if (this.#caller.clock.now() - startedAt < (ttlSeconds * 1000) / 2) return this.#hold(id, ttlSeconds, startedAt);
+      // The grant took its time, and that is gone from the lease's: see whether it is still there.
+      const renewed = await renewOnce(this.#caller, id, options, 'maybe');
+      return this.#hold(id, renewed.ttlSeconds, renewed.sentAt);
+    } catch (error) {
+      if (options.id === undefined) this.#abandon(id);
+      throw error;
+    }
   }
 
   /**
@@ -110,24 +119,36 @@ export class Leases {
       throw new InvalidArgumentError(`ttlSeconds ${ttlSeconds} is not an integer from 1 to ${MAX_TTL_SECONDS}`);
     }
     if (lease.id === 0n) throw new InvalidArgumentError('id 0 names no lease');
-    const id = lease.id ?? this.#newId();
+    const id = lease.id === undefined ? this.#newId() : checkLeaseId(lease.id);
+    const deadlineAt = this.#caller.clock.now() + (options.timeoutMs ?? this.#caller.timeoutMs);
     try {
       const request = { ID: id, TTL: BigInt(ttlSeconds) };
       return toGranted(await this.#caller.unary(Lease.leaseGrant, request, WRITE, options));
     } catch (error) {
       if (lease.id !== undefined || !(error instanceof EtcdError)) throw error;
       // Nobody else can have drawn this id: an attempt before this one was applied.
-      if (error.code === 'lease-exists' && error.attempts > 1) return this.#confirm(id, options);
-      if (error.applied === 'maybe') void this.#revoke(id, {}, true).catch(() => {});
+      if (error.code === 'lease-exists' && error.applied === 'maybe') return this.#confirm(id, deadlineAt, options);
+      if (error.applied === 'maybe') this.#abandon(id);
       throw error;
     }
   }
 
   /** Asks for the time to live of a lease that our own grant made unseen. */
-  async #confirm(id: LeaseId, options: CallOptions): Promise<GrantedLease> {
-    const { ttlSeconds, grantedTtlSeconds, revision } = await this.timeToLive(id, options);
-    if (ttlSeconds === undefined) throw new LeaseLostError(id, 'expired');
-    return { id, ttlSeconds: grantedTtlSeconds, revision };
+  async #confirm(id: LeaseId, deadlineAt: number, options: CallOptions): Promise<GrantedLease> {
+    const timeoutMs = Math.max(1, deadlineAt - this.#caller.clock.now());
+    try {
+      const answer = await this.#timeToLive(id, false, CONFIRM, { ...options, timeoutMs });
+      if (answer.ttlSeconds === undefined) throw new LeaseLostError(id, 'expired');
+      return { id, ttlSeconds: answer.grantedTtlSeconds, revision: answer.revision };
+    } catch (error) {
+      if (!(error instanceof LeaseLostError)) this.#abandon(id);
+      throw error;
+    }
+  }
+
+  /** Ends, as far as that can be done, a lease that may have been granted and that nobody will hear of. */
+  #abandon(id: LeaseId): void {
+    void this.#revoke(id, {}, true).catch(() => {});
   }
 
   /**
@@ -137,7 +158,7 @@ export class Leases {
    * @throws EtcdError `lease-not-found` when there is no such lease.
    */
   async revoke(id: LeaseId, options?: CallOptions): Promise<void> {
-    await this.#revoke(id, options, false);
+    await this.#revoke(checkLeaseId(id), options, false);
   }
 
   async #revoke(id: LeaseId, options: CallOptions | undefined, goneIsFine: boolean): Promise<void> {
@@ -147,7 +168,7 @@ export class Leases {
     } catch (error) {
       const gone = error instanceof EtcdError && error.code === 'lease-not-found';
       // After an attempt whose outcome is not known, "not found" says that it was applied.
-      if (!gone || !(goneIsFine || error.attempts > 1)) throw error;
+      if (!gone || !(goneIsFine || error.applied === 'maybe')) throw error;
     }
   }
 
@@ -183,7 +204,16 @@ export class Leases {
   /** Tells what is left of a lease. A lease that is not there is an answer, not an error. */
   async timeToLive(id: LeaseId, options: TimeToLiveOptions = {}): Promise<LeaseTimeToLive> {
     const { keys: withKeys = false, ...call } = options;
-    const answer = await this.#caller.unary(Lease.leaseTimeToLive, { ID: id, keys: withKeys }, READ, call);
+    return this.#timeToLive(checkLeaseId(id), withKeys, READ, call);
+  }
+
+  async #timeToLive(
+    id: LeaseId,
+    withKeys: boolean,
+    traits: CallTraits,
+    options: CallOptions,
+  ): Promise<LeaseTimeToLive> {
+    const answer = await this.#caller.unary(Lease.leaseTimeToLive, { ID: id, keys: withKeys }, traits, options);
     const ttlSeconds = Number(answer.TTL);
     return {
       id,

@@ -13,11 +13,12 @@ import { GrpcCode } from '../../protocol/status.ts';
 import { backoffMs } from '../../support/backoff.ts';
 import { onAbort, sleep } from '../../support/signals.ts';
 import type { CallOptions } from '../call-options.ts';
-import type { Caller, OpenStream } from '../connection/caller.ts';
+import type { Caller, CallTraits, OpenStream } from '../connection/caller.ts';
 import { abortError, deadlineError, toEtcdError } from '../connection/failures.ts';
 import type { Member } from '../connection/member.ts';
 import { judge } from '../connection/retry.ts';
-import { EtcdError } from '../errors.ts';
+import { type Applied, EtcdError } from '../errors.ts';
+import { checkLeaseId } from '../ids.ts';
 import type { CallFailure } from '../transport/transport.ts';
 
 /** The answer to one renewal. */
@@ -43,11 +44,19 @@ class AttemptFailed {
 }
 
 /**
- * Renews a lease once.
+ * Renews a lease once. `applied` is what is to be said when that fails: `maybe` of a lease that was granted for it.
  *
- * @throws EtcdError `lease-not-found` when the server does not know the lease, and what any call throws.
+ * @throws InvalidArgumentError for an id that is none, EtcdError `lease-not-found` when the server does not know the
+ * lease, and what any call throws.
  */
-export async function renewOnce(caller: Caller, id: LeaseId, options: CallOptions = {}): Promise<RenewedOnce> {
+export async function renewOnce(
+  caller: Caller,
+  id: LeaseId,
+  options: CallOptions = {},
+  applied: Applied = 'no',
+): Promise<RenewedOnce> {
+  // Before there is a stream on which it could not be sent.
+  checkLeaseId(id);
   const { signal, timeoutMs = caller.timeoutMs } = options;
   const { clock } = caller;
   const deadlineAt = clock.now() + timeoutMs;
@@ -55,20 +64,22 @@ export async function renewOnce(caller: Caller, id: LeaseId, options: CallOption
   let last: EtcdError | undefined;
   for (let attempts = 1; ; attempts++) {
     const leftMs = deadlineAt - clock.now();
-    if (!(leftMs > 0)) throw deadlineError(timeoutMs, { attempts: attempts - 1, cause: last });
+    if (!(leftMs > 0)) throw deadlineError(timeoutMs, { attempts: attempts - 1, applied, cause: last });
     // As with other calls: a member that says nothing gets half the time while there is another to ask.
     const attemptMs = caller.pool.members.length > 1 && options.endpoint === undefined ? leftMs / 2 : leftMs;
-    const outcome = await attempt(caller, id, { ...options, timeoutMs: leftMs }, attemptMs, avoid);
-    if (signal?.aborted) throw abortError(signal, { attempts, cause: last });
+    const limits = { attemptMs, deadlineAt, traits: { ...TRAITS, applied } };
+    const outcome = await attempt(caller, id, { ...options, timeoutMs: leftMs }, limits, avoid);
+    if (signal?.aborted) throw abortError(signal, { attempts, applied, cause: last });
     if (!(outcome instanceof AttemptFailed)) {
       if (outcome.ttlSeconds > 0) return outcome;
       throw new EtcdError('lease-not-found', 'etcdserver: requested lease not found', {
         etcdCode: 'LeaseNotFound',
         attempts,
+        applied,
       });
     }
     const { failure, member } = outcome;
-    last = toEtcdError(failure, { endpoint: member.name, attempts });
+    last = toEtcdError(failure, { endpoint: member.name, attempts, applied });
     const next = judge('idempotent', failure).next;
     if (next === 'fail' || attempts >= MAX_ATTEMPTS) throw last;
     if (next === 'again') avoid.add(member);
@@ -78,12 +89,19 @@ export async function renewOnce(caller: Caller, id: LeaseId, options: CallOption
   }
 }
 
+/** What an attempt has to go by. */
+interface AttemptLimits {
+  readonly attemptMs: number;
+  readonly deadlineAt: number;
+  readonly traits: CallTraits;
+}
+
 /** Opens a stream, asks, and waits for the answer, the stream's end, the time or the signal. */
 async function attempt(
   caller: Caller,
   id: LeaseId,
   options: CallOptions,
-  attemptMs: number,
+  { attemptMs, deadlineAt, traits }: AttemptLimits,
   avoid: ReadonlySet<Member>,
 ): Promise<RenewedOnce | AttemptFailed> {
   const { clock } = caller;
@@ -94,7 +112,7 @@ async function attempt(
   let sentAt = 0;
   const stream: OpenStream<{ ID: bigint }> = await caller.open(
     Lease.leaseKeepAlive,
-    TRAITS,
+    traits,
     { ...options, avoid },
     {
       onMessage: (message) => {
@@ -104,7 +122,8 @@ async function attempt(
       onClose: (failure) => settle(failure ?? ENDED),
     },
   );
-  const timer = clock.after(attemptMs, () => settle(SILENT));
+  // Opening it may have taken its time.
+  const timer = clock.after(Math.min(attemptMs, deadlineAt - clock.now()), () => settle(SILENT));
   const offAbort = onAbort(options.signal, () => settle(SILENT));
   sentAt = clock.now();
   stream.send({ ID: id });

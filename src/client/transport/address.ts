@@ -30,7 +30,10 @@ export function parseEndpoint(text: string, tls: boolean): EndpointAddress {
     };
   }
   const match = /^(?:(https?):\/\/)?(\[[^\]]+\]|[^:/?#@\s]+)(?::(\d{1,5}))?\/?$/.exec(text);
-  if (match === null) throw bad(text, 'write host:port, http://host:port, https://host:port or unix:path');
+  if (match === null) {
+    const several = text.includes(',') ? '; several are a list of such texts' : '';
+    throw bad(text, `write host:port, http://host:port, https://host:port or unix:path${several}`);
+  }
   const [, scheme, host = '', portText] = match;
   const port = portText === undefined ? DEFAULT_PORT : Number(portText);
   if (port < 1 || port > 65535) throw bad(text, `port ${port} is not between 1 and 65535`);
@@ -63,6 +66,6 @@ export function uniqueAddresses(addresses: readonly EndpointAddress[]): Endpoint
 
 function bad(text: string, why: string): InvalidArgumentError {
   // Userinfo in a URL is the one place where an endpoint could carry a secret.
-  const shown = text.replace(/\/\/[^/@]*@/, '//…@');
+  const shown = text.replace(/\/\/[^/@]*@/g, '//…@');
   return new InvalidArgumentError(`endpoint ${JSON.stringify(shown)}: ${why}`);
 }

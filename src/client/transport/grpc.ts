@@ -114,7 +114,7 @@ export class GrpcTransport implements Transport {
       if (this.#closed) {
         connection.channel.close();
         connection.credentials.drop();
-        throw new ConnectError('closed', 'the transport was closed while connecting');
+        throw closedMeanwhile();
       }
       this.#connection = connection;
       connecting.resolve();
@@ -128,6 +128,7 @@ export class GrpcTransport implements Transport {
 
   async #open(): Promise<Connection> {
     const credentials = await this.#options.credentials(this.#endpoint);
+    if (this.#closed) throw closedMeanwhile();
     const { kind, target } = this.#endpoint;
     const dialled =
       kind === 'unix' ? { target: `unix:${target}`, options: {} } : abortableTarget(target, credentials.connecting);
@@ -235,7 +236,7 @@ export class GrpcTransport implements Transport {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#giveUp?.(new ConnectError('closed', 'the transport was closed while connecting'));
+    this.#giveUp?.(closedMeanwhile());
     for (const call of [...this.#running]) call.cancelWithStatus(GrpcCode.UNAVAILABLE, 'the connection was closed');
     const connection = this.#connection;
     this.#connection = undefined;
@@ -244,6 +245,10 @@ export class GrpcTransport implements Transport {
     // A turn for what says goodbye; after that, a peer that never answers must not keep the socket.
     setImmediate(() => setImmediate(() => connection.credentials.drop()));
   }
+}
+
+function closedMeanwhile(): ConnectError {
+  return new ConnectError('closed', 'the transport was closed while connecting');
 }
 
 /** A channel tells why it failed only to a call, so one is made that can go nowhere. */

@@ -79,8 +79,19 @@ const DEFAULTS: WatchSettings = {
 /** A buffer that holds this many bytes of keys and values is full. */
 export const MAX_BUFFER_BYTES: number = 16 * 1024 * 1024;
 
-/** Checks the options. @throws InvalidArgumentError */
+/** All that a watch may be told. */
+const NAMES: ReadonlySet<string> = new Set([...Object.keys(DEFAULTS), 'from', 'signal']);
+
+/**
+ * Checks the options, and their names too: a watch whose `startRevision` nobody reads would begin too late, and miss
+ * changes without a word.
+ *
+ * @throws InvalidArgumentError
+ */
 export function watchSettings(options: WatchOptions): WatchSettings {
+  for (const name in options) {
+    if (!NAMES.has(name)) throw new InvalidArgumentError(`${name} is not an option of a watch`);
+  }
   const { from, bufferSize = DEFAULTS.bufferSize, whenSlow = DEFAULTS.whenSlow, only } = options;
   if (from !== undefined && !(typeof from === 'bigint' && from >= 1n && from < 2n ** 63n)) {
     throw new InvalidArgumentError(`from ${String(from)} is not a revision: a bigint of at least 1`);

@@ -59,12 +59,12 @@ describeOnEtcd('locks', (suite) => {
   });
 
   it("wait longer than the client's own deadline", async () => {
-    using hasty = adminClient({ endpoints: suite.cluster.endpoints, timeoutMs: 300 });
+    using hasty = adminClient({ endpoints: suite.cluster.endpoints, timeoutMs: 1_500 });
     const name = `${suite.prefix()}lock`;
     const held = await hasty.locks.lock(name, await grant(hasty));
     const waiting = hasty.locks.lock(name, await grant(hasty));
     await queueOf(hasty, name, 2);
-    await new Promise((resolve) => setTimeout(resolve, 600));
+    await new Promise((resolve) => setTimeout(resolve, 2_000));
     await hasty.locks.unlock(held.key);
     expect((await waiting).key).toContain(name);
   });

@@ -41,7 +41,7 @@ describeOnEtcd(
       expect((await alarms.activate({ type: 'nospace', memberId: id })).alarms).toEqual([
         { type: 'nospace', memberId: id },
       ]);
-      await expect(put(etcd, 'k', 'v')).rejects.toMatchObject({ code: 'no-space', applied: 'no' });
+      await expect(put(etcd, 'k', 'v')).rejects.toMatchObject({ code: 'no-space', applied: 'maybe' });
       await alarms.activate({ type: 'nospace', memberId: id });
       await alarms.activate({ type: 'corrupt', memberId: id });
       expect((await alarms.list()).alarms.length).toBe(2);

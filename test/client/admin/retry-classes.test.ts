@@ -100,6 +100,22 @@ describe('after a failure that leaves open what was done', () => {
   });
 });
 
+it('a user without its hash is there all the same: the failure says that something was done', async () => {
+  const { transports, record } = scripted({
+    unary: (path) => {
+      if (path === STATUS) return { message: { header: {}, version: '3.5.30', leader: 1n } };
+      if (path.endsWith('UserAdd')) return { message: { header: {} } };
+      return { failure: { grpcCode: 7, details: 'etcdserver: permission denied', sent: 'maybe' } };
+    },
+  });
+  open = adminClient({ endpoints: ['a:1'], transports, clock: new VirtualClock() });
+  const hashedPassword = `$2b$04$${'a'.repeat(53)}`;
+  const failing = open.auth.users.add('u', { hashedPassword });
+  await expect(failing).rejects.toMatchObject({ code: 'permission-denied', applied: 'maybe' });
+  const calls = record.unary.filter(({ path }) => path !== STATUS).map(({ path }) => path.split('/').at(-1));
+  expect(calls).toEqual(['UserAdd', 'UserChangePassword']);
+});
+
 describe('arguments', () => {
   it.each<[string, Call]>([
     ['an empty user name', ({ auth }) => auth.users.add('', { password: 'p' })],

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { AbortError, ClosedError, DeadlineError, InvalidArgumentError } from '../../../src/client/errors.ts';
 import { KV } from '../../../src/protocol/generated/etcdserverpb.ts';
 import { GrpcCode } from '../../../src/protocol/status.ts';
-import { FakeCluster, failing, OK, outcome, PUT, RANGE } from './fake-cluster.ts';
+import { AUTHENTICATE, FakeCluster, failing, OK, outcome, PUT, RANGE } from './fake-cluster.ts';
 
 const BROKEN = failing(GrpcCode.UNAVAILABLE, 'Connection dropped');
 
@@ -48,6 +48,55 @@ describe('a write', () => {
     await cluster.clock.advance(5_000);
     expect(seen.error).toMatchObject({ applied: 'maybe', code: 'deadline' });
     expect(seen.error.message).toContain('may have been applied');
+  });
+
+  it('keeps "maybe" when the client is closed between two attempts', async () => {
+    const cluster = new FakeCluster(1);
+    await cluster.warm();
+    cluster.members[0]!.reply = () => failing(GrpcCode.UNAVAILABLE, 'etcdserver: request timed out');
+    const seen = outcome(cluster.caller.unary(KV.put, {}, { kind: 'idempotent' }));
+    await cluster.clock.settle();
+    expect(seen.state).toBe('pending');
+    cluster.pool.close();
+    await cluster.clock.advance(5_000);
+    expect(seen.error).toBeInstanceOf(ClosedError);
+    expect(seen.error).toMatchObject({ applied: 'maybe', attempts: 1 });
+  });
+
+  it('keeps "maybe" when the login for the next attempt is refused', async () => {
+    const cluster = new FakeCluster(1, { credentials: { username: 'u', password: 'p' } });
+    const [member] = cluster.members;
+    member!.reply = (path) => (path === AUTHENTICATE ? { answer: { token: 't' } } : OK);
+    await cluster.warm();
+    const replies = [
+      failing(GrpcCode.UNAVAILABLE, 'etcdserver: request timed out'),
+      failing(GrpcCode.UNAUTHENTICATED, 'etcdserver: invalid auth token'),
+    ];
+    const refused = failing(
+      GrpcCode.INVALID_ARGUMENT,
+      'etcdserver: authentication failed, invalid user ID or password',
+    );
+    member!.reply = (path) => (path === AUTHENTICATE ? refused : (replies.shift() ?? OK));
+    const seen = outcome(cluster.caller.unary(KV.put, {}, { kind: 'idempotent' }));
+    await cluster.clock.advance(5_000);
+    expect(seen.error).toMatchObject({ code: 'unauthenticated', applied: 'maybe', attempts: 2 });
+  });
+
+  it('says what is known of another call, if it asks about that', async () => {
+    const asks = { kind: 'read', applied: 'maybe' } as const;
+    const cluster = new FakeCluster(1);
+    cluster.members[0]!.refuses = 'refused';
+    const late = outcome(cluster.caller.unary(KV.range, {}, asks));
+    const aborted = cluster.caller.unary(KV.range, {}, asks, { signal: AbortSignal.abort() });
+    await expect(aborted).rejects.toMatchObject({ code: 'aborted', applied: 'maybe', attempts: 0 });
+    await cluster.clock.advance(5_000);
+    expect(late.error).toMatchObject({ code: 'deadline', applied: 'maybe', attempts: 0 });
+    const waiting = outcome(cluster.caller.unary(KV.range, {}, asks));
+    await cluster.clock.settle();
+    cluster.pool.close();
+    await cluster.clock.settle();
+    expect(waiting.error).toMatchObject({ code: 'closed', applied: 'maybe' });
+    await expect(cluster.caller.unary(KV.range, {}, asks)).rejects.toMatchObject({ code: 'closed', applied: 'maybe' });
   });
 });
 

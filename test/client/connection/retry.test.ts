@@ -43,6 +43,14 @@ const TEXTS: readonly (readonly [
   ['UNAVAILABLE', 'etcdserver: request timed out', 'again no suspect', 'again maybe suspect', 'fail maybe suspect'],
   ['UNAVAILABLE', 'etcdserver: leader changed', 'again no suspect', 'again maybe suspect', 'fail maybe suspect'],
   ['UNAVAILABLE', 'etcdserver: server stopped', 'again no suspect', 'again maybe suspect', 'fail maybe suspect'],
+  // etcd applies the write that oversteps the quota, and says so all the same.
+  [
+    'RESOURCE_EXHAUSTED',
+    'etcdserver: mvcc: database space exceeded',
+    'fail no fine',
+    'fail maybe fine',
+    'fail maybe fine',
+  ],
   ['UNKNOWN', 'raft proposal dropped', 'fail no fine', 'fail maybe fine', 'fail maybe fine'],
   ['DEADLINE_EXCEEDED', 'context deadline exceeded', 'again no silent', 'again maybe silent', 'fail maybe silent'],
   ['UNKNOWN', 'context deadline exceeded', 'again no silent', 'again maybe silent', 'fail maybe silent'],
@@ -65,7 +73,6 @@ const TEXTS: readonly (readonly [
   ['RESOURCE_EXHAUSTED', 'etcdserver: too many requests', 'again no fine', 'again no fine', 'again no fine'],
   // Refused for good.
   ['OUT_OF_RANGE', 'etcdserver: mvcc: required revision has been compacted', ...REFUSED],
-  ['RESOURCE_EXHAUSTED', 'etcdserver: mvcc: database space exceeded', ...REFUSED],
   ['INVALID_ARGUMENT', 'etcdserver: request is too large', ...REFUSED],
   ['RESOURCE_EXHAUSTED', 'grpc: received message larger than max (2200010 vs. 2097152)', ...REFUSED],
   // 3.4 and 3.5 say UNAVAILABLE, 3.6 FAILED_PRECONDITION: the text decides, and the member is fine.

@@ -58,12 +58,17 @@ const WRONG: [text: string, attempt: Attempt][] = [
   ['then[1] is no operation', (etcd) => etcd.txn({ then: [etcd.op.get('k'), undefined as never] })],
   ['if[0] is no condition', (etcd) => etcd.txn({ if: [etcd.op.get('k') as never] })],
   ['else[0] is no operation', (etcd) => etcd.txn({ else: [etcd.key('k').exists as never] })],
+  ['is { if, then, else }', (etcd) => etcd.txn(undefined as never)],
+  ['has no success', (etcd) => etcd.txn({ success: [etcd.op.put('k', '1')] } as never)],
+  ['has no compare', (etcd) => etcd.txn({ then: [etcd.op.txn({ compare: [] } as never)] })],
+  ['then is no list', (etcd) => etcd.txn({ then: etcd.op.put('k', '1') as never })],
   ['128', (etcd) => etcd.txn({ then: puts(etcd, 129) })],
   ['the same key twice', (etcd) => etcd.txn({ then: [etcd.op.put('k', '1'), etcd.op.put('k', '2')] })],
   ['`by` is not', (etcd) => etcd.increment('k', { by: 1 as never })],
   ['maxConflicts NaN', (etcd) => etcd.increment('k', { maxConflicts: Number.NaN })],
   ['timeoutMs 0', (etcd) => etcd.put('k', 'v', { timeoutMs: 0 })],
   ['timeoutMs NaN', (etcd) => etcd.get('k', { timeoutMs: Number.NaN })],
+  ['startRevision is not an option', (etcd) => etcd.watch('k', { startRevision: 5n } as never)],
   ['the prefix is neither', (etcd) => etcd.keyspace(5 as never)],
 ];
 

@@ -207,6 +207,13 @@ describe('compact', () => {
     await etcd.close();
   });
 
+  it('says so also when an attempt before that never left', async () => {
+    const { members, etcd } = answering(refusal(GrpcCode.UNAVAILABLE, 'not connected', 'no'), COMPACTED);
+    await expect(etcd.compact(revision)).rejects.toThrow(CompactedError);
+    expect(members.of('Compact')).toHaveLength(2);
+    await etcd.close();
+  });
+
   it('is sent again when no answer came, and takes "compacted" for its own work then', async () => {
     for (const last of [COMPACTED, undefined]) {
       const { members, etcd } = answering(refusal(GrpcCode.UNAVAILABLE, 'gone'), last);

@@ -74,6 +74,36 @@ describe('granting', () => {
     await expect(cluster.run(cluster.leases.grant({ ttlSeconds: 5 }))).rejects.toBeInstanceOf(LeaseLostError);
   });
 
+  it('that was applied unseen, and then not to be confirmed, may have been applied, and is ended', async () => {
+    for (const [code, options] of [
+      ['deadline', { timeoutMs: 300 }],
+      ['aborted', { timeoutMs: 60_000 }],
+      ['permission-denied', {}],
+    ] as const) {
+      const cluster = new ScriptedCluster();
+      const aborter = new AbortController();
+      const answers = [() => refuse(...LOST_REPLY), () => refuse(...EXISTS)];
+      cluster.members[0]!.unaryAnswer = (path, request) => {
+        if (path.endsWith('LeaseGrant')) answers.shift()?.();
+        if (path.endsWith('LeaseTimeToLive')) {
+          if (code === 'aborted') aborter.abort();
+          if (code !== 'deadline') refuse(GrpcCode.PERMISSION_DENIED, 'etcdserver: permission denied');
+          refuse(GrpcCode.UNAVAILABLE, 'etcdserver: request timed out');
+        }
+        return cluster.defaultAnswer(path, request);
+      };
+      const startedAt = cluster.clock.now();
+      const call = code === 'aborted' ? { ...options, signal: aborter.signal } : options;
+      const error = await errorOf(cluster.run(cluster.leases.grant({ ttlSeconds: 5 }, call)));
+      expect([error.code, error.applied]).toEqual([code, 'maybe']);
+      // One deadline for both calls.
+      if (code === 'deadline') expect(cluster.clock.now() - startedAt).toBeLessThanOrEqual(305);
+      await cluster.clock.advance(100);
+      const granted = cluster.calls('LeaseGrant')[0]!.request['ID'];
+      expect(cluster.calls('LeaseRevoke').map(({ request }) => request['ID'])).toEqual([granted]);
+    }
+  });
+
   it('does not take somebody else’s lease for its own', async () => {
     const cluster = new ScriptedCluster();
     scriptCalls(cluster, 'LeaseGrant', () => refuse(...EXISTS));
@@ -136,6 +166,32 @@ describe('granting', () => {
   });
 });
 
+describe('a lease that was granted and cannot be kept', () => {
+  it.each([undefined, leaseId(5n)])('may have been granted, and is ended unless its id was given (%s)', async (id) => {
+    const cluster = new ScriptedCluster({ ttlSeconds: 2 });
+    let slow = true;
+    cluster.members[0]!.unaryAnswer = async (path, request) => {
+      if (slow) await new Promise<void>((resolve) => cluster.clock.after(1_500, resolve));
+      slow = false;
+      return cluster.defaultAnswer(path, request);
+    };
+    cluster.script(() => 'silence');
+    const error = await errorOf(cluster.run(cluster.leases.open({ ttlSeconds: 2, id })));
+    expect([error.code, error.applied]).toEqual(['deadline', 'maybe']);
+    await cluster.clock.advance(5_000);
+    const granted = cluster.calls('LeaseGrant')[0]!.request['ID'];
+    expect(cluster.calls('LeaseRevoke').map(({ request }) => request['ID'])).toEqual(id === undefined ? [granted] : []);
+    expect(cluster.clock.pending.all).toBe(0);
+  });
+
+  it('may have been granted also when the client is closed meanwhile', async () => {
+    const cluster = new ScriptedCluster();
+    cluster.keeper.close();
+    const error = await errorOf(cluster.run(cluster.leases.open({ ttlSeconds: 6 })));
+    expect([error.code, error.applied]).toEqual(['closed', 'maybe']);
+  });
+});
+
 describe('revoking', () => {
   it('tells whoever works under the lease before it tells the server', async () => {
     const cluster = new ScriptedCluster();
@@ -172,6 +228,18 @@ describe('revoking', () => {
     );
     await cluster.run(cluster.leases.revoke(leaseId(5n)));
     expect((await errorOf(cluster.run(cluster.leases.revoke(leaseId(5n))))).code).toBe('lease-not-found');
+  });
+
+  it('does not take an attempt that was refused for one without an answer', async () => {
+    for (const refused of [
+      () => refuse(GrpcCode.UNAVAILABLE, 'not connected', 'no'),
+      () => refuse(GrpcCode.UNAUTHENTICATED, 'etcdserver: invalid auth token'),
+    ]) {
+      const cluster = new ScriptedCluster({ credentials: { username: 'u', password: 'p' } });
+      scriptCalls(cluster, 'LeaseRevoke', refused, () => refuse(...NOT_FOUND));
+      const error = await errorOf(cluster.run(cluster.leases.revoke(leaseId(5n))));
+      expect([error.code, error.attempts]).toEqual(['lease-not-found', 2]);
+    }
   });
 
   it('of a live lease that is gone is no error, and one that failed can be tried again', async () => {
@@ -299,6 +367,31 @@ describe('renewing once', () => {
     const { ttlSeconds } = await cluster.run(cluster.leases.keepAliveOnce(leaseId(5n)));
     expect(ttlSeconds).toBe(6);
     expect(cluster.openStreams).toHaveLength(0);
+    expect(cluster.clock.pending.all).toBe(0);
+  });
+
+  it.each([2n ** 63n, 5])('takes no id that is none (%s), and leaves nothing behind', async (id) => {
+    const cluster = new ScriptedCluster();
+    expect(await errorOf(cluster.leases.keepAliveOnce(id as never))).toBeInstanceOf(InvalidArgumentError);
+    expect(await errorOf(cluster.leases.keepAlive(id as never))).toBeInstanceOf(InvalidArgumentError);
+    expect(cluster.openStreams).toHaveLength(0);
+    expect(cluster.clock.pending.all).toBe(0);
+  });
+
+  it('ends with its time also when the connection took most of it', async () => {
+    const cluster = new ScriptedCluster({ members: 2, timeoutMs: 1_000 });
+    for (const member of cluster.members) {
+      member.up = false;
+      cluster.clock.after(900, () => {
+        member.up = true;
+      });
+    }
+    cluster.script(() => 'silence');
+    const startedAt = cluster.clock.now();
+    const error = await errorOf(cluster.run(cluster.leases.keepAliveOnce(leaseId(5n)), 60_000, 1));
+    expect(error.code).toBe('deadline');
+    expect(cluster.asked.length).toBeGreaterThan(0);
+    expect(cluster.clock.now() - startedAt).toBeLessThanOrEqual(1_001);
     expect(cluster.clock.pending.all).toBe(0);
   });
 

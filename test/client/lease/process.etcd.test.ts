@@ -19,12 +19,13 @@ describeOnRealEtcd(
       'learns of the loss from %s, asked first after the event loop was blocked',
       async (question, expected) => {
         const endpoint = suite.cluster.members[0]!.address;
-        const { stdout } = await expectProcessExits(child('blocked.ts'), [endpoint, '1', '1200', question]);
+        // Not of one second: on a busy machine that may be gone before the grant is answered.
+        const { stdout } = await expectProcessExits(child('blocked.ts'), [endpoint, '2', '2200', question]);
         expect(JSON.parse(stdout)).toEqual({
           firedByItself: false,
           first: expected,
           firedAfterwards: true,
-          ttlSeconds: 1,
+          ttlSeconds: 2,
         });
       },
       30_000,
