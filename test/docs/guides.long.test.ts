@@ -1,8 +1,11 @@
-/** The programs of the guides compile, run on a server of their own, end by themselves, and print what the text says. */
+/**
+ * The programs of the guides compile, run one after another on one server, as somebody does who reads them all, end by
+ * themselves, and print what the text says.
+ */
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { startEtcd } from '../../src/testing/index.ts';
+import { startEtcd, type TestCluster } from '../../src/testing/index.ts';
 import { outputPattern, Programs, programsOf, root } from './code-blocks.ts';
 
 const GUIDES = [
@@ -35,10 +38,15 @@ describe('the guides', () => {
   });
 
   let programs: Programs;
+  let server: TestCluster;
   beforeAll(async () => {
     programs = await Programs.create();
+    server = await startEtcd();
   });
-  afterAll(() => programs[Symbol.asyncDispose]());
+  afterAll(async () => {
+    await server.close();
+    await programs[Symbol.asyncDispose]();
+  });
 
   it.each(GUIDES)('%s has a program that runs', (name) => {
     const runs = all.filter(
@@ -53,7 +61,6 @@ describe('the guides', () => {
   });
 
   it.each(all.filter(({ runs }) => runs))('$at', async (program) => {
-    await using server = await startEtcd();
     const file = await programs.add(program);
     const output = await programs.run(file, { ETCD_ENDPOINTS: server.endpoints.join(',') });
     // One whose output is not in the text only has to end by itself.

@@ -10,9 +10,16 @@ let packed: Packed;
 beforeAll(async () => {
   project = await Project.create();
   packed = await pack(project.folder);
-  await project.install(packed.tarball);
+  await project.install(packed.tarball, ...(await said('README.md', /^npm install etcdkit(.*)$/m)));
 });
 afterAll(() => project?.[Symbol.asyncDispose]());
+
+/** Which packages a document says to install. */
+async function said(document: string, command: RegExp): Promise<string[]> {
+  const [, packages] = command.exec(await readFile(path.join(root, document), 'utf8')) ?? [];
+  if (packages === undefined) throw new Error(`${document} does not say what to install`);
+  return packages.split(' ').filter((name) => name !== '');
+}
 
 describe('the tarball', () => {
   it('holds what contents.txt lists, and nothing else', async () => {
@@ -123,6 +130,18 @@ describe('installed into an empty project', () => {
   it('has no other entry points', async () => {
     await project.write('deep.js', "await import('etcdkit/dist/src/client/etcd.js');");
     await expect(project.node('deep.js')).rejects.toThrow('ERR_PACKAGE_PATH_NOT_EXPORTED');
+  });
+
+  it('takes what the telemetry guide says to install, and sets it up', async () => {
+    const packages = await said('docs/telemetry.md', /`npm install (@opentelemetry[^`]+)`/);
+    expect(packages).toHaveLength(2);
+    await project.install(...packages);
+    const program = `import { startTelemetry } from 'etcdkit/telemetry';
+      const telemetry = await startTelemetry({ serviceName: 'orders' });
+      await telemetry.shutdown();
+      console.log('over');`;
+    await project.write('telemetry.js', program);
+    expect(await project.node('telemetry.js')).toBe('over\n');
   });
 
   it.each(['NodeNext', 'ESNext'])('compiles in strict TypeScript, module %s', async (module) => {

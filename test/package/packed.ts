@@ -43,8 +43,9 @@ export class Project implements AsyncDisposable {
     return new Project(folder);
   }
 
-  async install(tarball: string): Promise<void> {
-    const args = ['install', '--prefer-offline', '--no-audit', '--no-fund', '--no-save', tarball];
+  /** Installs packages, beside those that are there. @throws when npm refuses. */
+  async install(...packages: string[]): Promise<void> {
+    const args = ['install', '--prefer-offline', '--no-audit', '--no-fund', ...packages];
     await run('npm', args, { cwd: this.folder });
   }
 

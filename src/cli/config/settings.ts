@@ -16,7 +16,7 @@ Commands:
   share KEY N                change that share
   promote KEY                publish what is staged
   abandon KEY                take away what is staged
-  show KEY                   what is published, or was at --revision
+  show KEY [--revision N]    what is published, or was at that revision
   history KEY                the versions, the newest first
   rollback KEY --to REVISION publish an earlier version anew
 FILE may be - for standard input.
