@@ -15,6 +15,8 @@ export default defineConfig({
   test: {
     // A CommonJS package is imported as Node imports it.
     deps: { interopDefault: false },
+    // Who waits for something to come about waits for it, and not for what a machine that is idle takes.
+    expect: { poll: { timeout: 30_000 } },
     projects: [
       {
         extends: true,

@@ -6,7 +6,7 @@
  *
  *     npm run mutants:members                    all of them
  *     npm run mutants:members -- forgets-votes … these
- *     npm run mutants:members -- --every 9       every ninth, for CI
+ *     npm run mutants:members -- --every 9       every ninth, for CI, and those that have runs of their own
  *     npm run mutants:members -- --seeds 500     so many seeds at most for each; by default 300
  *
  * The last line is `N caught, N equivalent, N survived`; exit code 1 if any survived.
@@ -31,8 +31,8 @@ const { values, positionals } = parseArgs({
 });
 const unknown = positionals.filter((name) => !MEMBER_MUTANTS.some((mutant) => mutant.name === name));
 if (unknown.length > 0) throw new Error(`no mutant is called ${unknown.join(', ')}`);
-const chosen = MEMBER_MUTANTS.filter(({ name }, at) =>
-  positionals.length > 0 ? positionals.includes(name) : at % Number(values.every) === 0,
+const chosen = MEMBER_MUTANTS.filter(({ name, scenario }, at) =>
+  positionals.length > 0 ? positionals.includes(name) : scenario || at % Number(values.every) === 0,
 );
 
 /** What was noticed; undefined: nothing. */

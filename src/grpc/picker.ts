@@ -14,6 +14,7 @@
 
 import type { Outcome } from '../../recipes/services/balance/balancer.ts';
 import type { DiscoveredService, Picked } from '../../recipes/services/discovered.ts';
+import { NoInstanceError } from '../../recipes/services/errors.ts';
 import type { ServiceInstance } from '../../recipes/services/instance.ts';
 import { GrpcCode } from '../index.ts';
 import type { Grpc, PickArgs, Picker, PickResult } from './grpc-js.ts';
@@ -66,6 +67,7 @@ export class ServicePicker implements Picker {
     try {
       picked = service.pick({ avoid: this.#avoid, hashKey: this.#hashKey(args) });
     } catch (error) {
+      if (error instanceof NoInstanceError && error.reason === 'all-busy') return this.#refused(error);
       return this.#unavailable(error instanceof Error ? error.message : String(error));
     }
     const child = this.#connections.ready.get(picked.instance.id);
@@ -98,8 +100,11 @@ export class ServicePicker implements Picker {
   }
 
   #spare(args: PickArgs): PickResult {
-    const weighted = this.#usable.filter(({ weight }) => weight > 0);
-    const from = weighted.length > 0 ? weighted : this.#usable;
+    const { service } = this.#input;
+    const open = this.#usable.filter(({ id }) => !service.full?.has(id));
+    if (open.length === 0) return this.#refused(new NoInstanceError(service.name, 'all-busy'));
+    const weighted = open.filter(({ weight }) => weight > 0);
+    const from = weighted.length > 0 ? weighted : open;
     this.#turn = (this.#turn + 1) % from.length;
     const child = this.#connections.ready.get(from[this.#turn]?.id ?? '');
     return child?.pick(args) ?? this.#nobody();
@@ -118,9 +123,16 @@ export class ServicePicker implements Picker {
     return { pickResultType, subchannel: null, status: null, onCallStarted: null, onCallEnded: null };
   }
 
-  #unavailable(details: string): PickResult {
+  /** Calls that are `waitForReady` are refused too: no picker of ours comes when one of the instances is less busy. */
+  #refused({ message }: NoInstanceError): PickResult {
+    return this.#unavailable(message, this.#grpc.experimental.PickResultType.DROP);
+  }
+
+  #unavailable(
+    details: string,
+    pickResultType: PickResult['pickResultType'] = this.#grpc.experimental.PickResultType.TRANSIENT_FAILURE,
+  ): PickResult {
     const status = { code: GrpcCode.UNAVAILABLE, details, metadata: new this.#grpc.Metadata() };
-    const pickResultType = this.#grpc.experimental.PickResultType.TRANSIENT_FAILURE;
     return { pickResultType, subchannel: null, status, onCallStarted: null, onCallEnded: null };
   }
 }

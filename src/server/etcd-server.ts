@@ -1,16 +1,5 @@
 /**
- * An etcd server in this process: a member, its services, and the ports that they are served on.
- *
- * ```ts
- * import { Etcd } from 'etcdkit';
- * import { EtcdServer } from 'etcdkit/server';
- *
- * await using server = await EtcdServer.start();            // in memory, on any free port
- * await using etcd = new Etcd({ endpoints: server.endpoint });
- * await etcd.put('greeting', 'hello');
- * ```
- *
- * With `dataDir` it keeps what it has, in etcd's own formats. Several can be in one process; they share nothing.
+ * The server as programs have it: a member, its services, and the ports that they are served on.
  *
  * Invariants: once {@link EtcdServer.start} has resolved, a linearizable request succeeds. Once
  * {@link EtcdServer.stop} has, nothing of the server is left that would keep the process alive; it takes little longer
@@ -36,7 +25,20 @@ export interface StopOptions {
   readonly graceMs?: number | undefined;
 }
 
-/** See the head of this file. */
+/**
+ * An etcd server in this process. With `dataDir` it keeps what it has, in etcd's own formats. Several can be in one
+ * process; they share nothing.
+ *
+ * @example
+ * ```ts
+ * import { Etcd } from 'etcdkit';
+ * import { EtcdServer } from 'etcdkit/server';
+ *
+ * await using server = await EtcdServer.start();            // in memory, on any free port
+ * await using etcd = new Etcd({ endpoints: server.endpoint });
+ * await etcd.put('greeting', 'hello');
+ * ```
+ */
 export class EtcdServer implements AsyncDisposable {
   /** Where the first port listens: `127.0.0.1:2379`, or the path of a Unix socket. */
   readonly endpoint: string;

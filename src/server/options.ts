@@ -1,6 +1,5 @@
 /**
- * What an {@link EtcdServer} can be told. Most of it has the defaults of etcd; but a server that is told nothing keeps
- * everything in memory and takes any free port.
+ * The options of an {@link EtcdServer}, and what they are made of.
  *
  * @module
  */
@@ -16,7 +15,7 @@ export interface ServerTls {
   readonly caFile?: string | undefined;
   /** Whether the common name of a client's certificate is its user, where it has no token. Default: false. */
   readonly clientCertAuth?: boolean | undefined;
-  /** Certificates of clients that are revoked. */
+  /** Certificates of clients that are revoked, as the path of a PEM file. Default: none are. */
   readonly crlFile?: string | undefined;
   /** Host names of which a client's certificate must have one. Default: any. */
   readonly allowedHostnames?: readonly string[] | undefined;
@@ -24,8 +23,9 @@ export interface ServerTls {
   readonly allowedCommonNames?: readonly string[] | undefined;
   /** Cipher suites of TLS 1.2, by OpenSSL's names. Default: those of Node.js. */
   readonly cipherSuites?: readonly string[] | undefined;
-  /** Default: 1.2 to 1.3. */
+  /** The oldest TLS that is spoken. Default: 1.2. */
   readonly minVersion?: 'TLSv1.2' | 'TLSv1.3' | undefined;
+  /** The newest that is spoken. Default: 1.3. */
   readonly maxVersion?: 'TLSv1.2' | 'TLSv1.3' | undefined;
 }
 
@@ -68,7 +68,10 @@ export type AutoCompaction =
   /** Keep so many revisions. */
   | { readonly mode: 'revision'; readonly revisions: number };
 
-/** See the head of this file. */
+/**
+ * What an {@link EtcdServer} can be told. Most defaults are those of etcd; but one that is told nothing keeps everything in
+ * memory, and takes any free port.
+ */
 export interface EtcdServerOptions {
   /** Name of the member, for people. Default: `default`. */
   readonly name?: string | undefined;

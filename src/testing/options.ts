@@ -1,5 +1,5 @@
 /**
- * What a {@link TestCluster} can be told.
+ * The options of a {@link TestCluster}.
  *
  * @module
  */
@@ -27,7 +27,7 @@ export type TestServerOptions = Omit<
 >;
 
 /**
- * See the head of this file. Some defaults are others than a server's, for tests: `heartbeatMs` 10 and `electionMs` 100
+ * What a {@link TestCluster} can be told. Some defaults are others than a server's, for tests: `heartbeatMs` 10 and `electionMs` 100
  * on the machine's clock, `bcryptCost` 4, and `strictReconfigCheck` false, which would refuse changes of members for the
  * first five seconds.
  */

@@ -1,16 +1,5 @@
 /**
- * A cluster of bundled servers in this process, for tests: members are killed, held, cut off and brought back by a call,
- * and time passes by one too.
- *
- * ```ts
- * import { TestCluster } from 'etcdkit/testing';
- *
- * await using cluster = await TestCluster.start();          // three members, in memory, on free ports
- * const etcd = cluster.client();                            // closed with the cluster
- * await etcd.put('greeting', 'hello');
- * await (await cluster.waitForLeader()).kill();             // as SIGKILL does
- * console.log((await etcd.get('greeting'))?.value);         // hello
- * ```
+ * Clusters of bundled servers, for tests.
  *
  * Clients come over real sockets, so any client of etcd will do. Members speak with each other in memory, in a turn of the
  * event loop. With a `VirtualClock` the calls of this class let as much time pass as they need, and no more; otherwise
@@ -43,7 +32,21 @@ const WAIT_MS = 30_000;
 /** How often is looked whether something is so, in ms. */
 const LOOK_MS = 5;
 
-/** See the head of this file. */
+/**
+ * A cluster of bundled servers in this process, for tests: members are killed, held, cut off and brought back by a call,
+ * and, with a {@link VirtualClock}, time passes by one too.
+ *
+ * @example
+ * ```ts
+ * import { TestCluster } from 'etcdkit/testing';
+ *
+ * await using cluster = await TestCluster.start();          // three members, in memory, on free ports
+ * const etcd = cluster.client();                            // closed with the cluster
+ * await etcd.put('greeting', 'hello');
+ * await (await cluster.waitForLeader()).kill();             // as SIGKILL does
+ * console.log((await etcd.get('greeting'))?.value);         // hello
+ * ```
+ */
 export class TestCluster implements AsyncDisposable {
   /** The clock that it goes by. */
   readonly clock: Clock;

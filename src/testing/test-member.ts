@@ -1,8 +1,8 @@
 /**
- * A member of a {@link TestCluster}: started, killed, held and started again by a call.
+ * Members of a {@link TestCluster}: started, killed, held and started again by a call.
  *
- * Its endpoint, its name and its disk stay the same for as long as the cluster lasts; its runs come and go. Calls that
- * change its state wait for each other, but for `kill`, which waits for nothing.
+ * A member stays, its runs come and go. Calls that change its state wait for each other, but for `kill`, which waits for
+ * nothing.
  *
  * @module
  */
@@ -51,7 +51,10 @@ export interface Seat {
   readonly wait: <T>(promise: Promise<T>, options: TestWaitOptions, what: string) => Promise<T>;
 }
 
-/** See the head of this file. */
+/**
+ * A member of a {@link TestCluster}. Its endpoint, its name and its disk stay the same for as long as the cluster lasts,
+ * however often it is killed and started again.
+ */
 export class TestMember {
   readonly name: string;
   /** Where clients reach it: `127.0.0.1:40123`. */

@@ -1,5 +1,5 @@
 /**
- * A clock that moves only when told to, and does so at once: an hour of leases, elections and retries takes a moment.
+ * Virtual time.
  *
  * Timers fire in the order of their time, those of one moment in the order in which they were set. After each, whatever
  * it has set in motion comes to rest before time moves on: promises, and what passes through the sockets of a
@@ -39,7 +39,10 @@ const TURNS_OF_SOCKETS = 6;
 const MAX_TURNS = 2_000;
 const UNTIL_LIMIT_MS = 60_000;
 
-/** See the head of this file. */
+/**
+ * A clock that moves only when told to, and does so at once: an hour of leases, elections and retries takes a moment. Give
+ * it to a {@link TestCluster}; its clients go by it too.
+ */
 export class VirtualClock implements Clock {
   readonly #timers = new Set<VirtualTimer>();
   readonly #activities = new Set<Activity>();

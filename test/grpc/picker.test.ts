@@ -3,6 +3,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import * as grpc from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
+import { NoInstanceError } from '../../recipes/services/errors.ts';
 import { outcomeOfStatus } from '../../src/grpc/outcome.ts';
 import { ServicePicker } from '../../src/grpc/picker.ts';
 import { FakeService, instanceAt } from '../recipes/services/fake-service.ts';
@@ -80,6 +81,24 @@ describe('a picker', () => {
     service.pick = () => stubborn({ avoid: new Set(['a']) });
     expect(typeOf(picker(service, ['a']))).toBe('COMPLETE');
     expect(service.outcomes('b')).toEqual(['cancelled']);
+  });
+
+  it('refuses a call when all have as many as they may, and does not hold it back', () => {
+    const service = new FakeService('orders', [instanceAt('a', 1), instanceAt('b', 2)]);
+    const stubborn = service.pick.bind(service);
+    service.pick = () => stubborn({ avoid: new Set(['a']) });
+    // Only the one that is not connected has room.
+    Object.assign(service, { full: new Set(['a']) });
+    const from = picker(service, ['a']);
+    expect(from.pick(args).status).toMatchObject({
+      code: grpc.status.UNAVAILABLE,
+      details: expect.stringContaining('under way'),
+    });
+    expect(typeOf(from)).toBe('DROP');
+    service.pick = () => {
+      throw new NoInstanceError('orders', 'all-busy');
+    };
+    expect(typeOf(from)).toBe('DROP');
   });
 });
 

@@ -76,4 +76,29 @@ describe('a channel over a registry', () => {
     expect(load.failures).toEqual([]);
     expect(load.answers.slice(from)).not.toContain('a');
   });
+
+  it('refuses a call that would be one too many, also one that is ready to wait, and takes the next', async () => {
+    const server = await startEtcd();
+    closing.push(() => server.close());
+    const registry = new ServiceRegistry(server.client());
+    const registration = registerEtcdResolver(grpc, (name) => registry.follow(name, { maxInFlight: 1 }));
+    closing.push(() => registration[Symbol.dispose]());
+    const greeter = await Greeter.start('a');
+    closing.push(() => greeter.kill());
+    await registry.register({ name: 'orders', id: 'a', address: '127.0.0.1', port: greeter.port });
+    const orders = new GreeterClient('etcd:///orders');
+    closing.push(() => orders.close());
+    greeter.hold();
+    const called = greeter.called();
+    const first = orders.greet();
+    await called;
+    await expect(orders.greet({ waitForReady: true })).rejects.toMatchObject({
+      code: grpc.status.UNAVAILABLE,
+      details: expect.stringContaining('as many requests under way as they may'),
+    });
+    greeter.letGo();
+    expect(await first).toBe('a');
+    expect(await orders.greet()).toBe('a');
+    expect(greeter.calls).toBe(2);
+  });
 });

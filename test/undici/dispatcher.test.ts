@@ -114,6 +114,17 @@ describe('a request to http://orders/', () => {
     await expect(fetch('http://orders/', { dispatcher })).rejects.toMatchObject({ cause: expect.any(NoInstanceError) });
   });
 
+  it('fails at once when all have as many requests under way as they may', async () => {
+    const [a] = await shops('a');
+    const service = new FakeService('orders', [a.instance]);
+    const dispatcher = dispatcherOf(service);
+    service.pick = () => {
+      throw new NoInstanceError('orders', 'all-busy');
+    };
+    await expect(ask(dispatcher)).rejects.toMatchObject({ code: 'no-instance', reason: 'all-busy' });
+    expect(a.seen).toEqual([]);
+  });
+
   it('waits for the first list no longer than the limit', async () => {
     const clock = new VirtualClock();
     const service = new FakeService();

@@ -8,9 +8,9 @@
  * @module
  */
 
-import type { X509Certificate } from 'node:crypto';
+import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import type { Socket } from 'node:net';
+import { isIP, type Socket } from 'node:net';
 import tls, { type PeerCertificate, type SecureVersion, type TLSSocket } from 'node:tls';
 
 /** PEM text itself, or where to read it, again for each handshake. */
@@ -122,6 +122,9 @@ export class TlsAcceptor {
   }
 }
 
+/** A common name is no host's name, nor is there a pattern for a part of one: as with etcd. */
+const HOST_RULES = { subject: 'never', partialWildcards: false } as const;
+
 /** Whether a certificate has one of the names that it must have one of. */
 export function hasAllowedName(
   certificate: PeerCertificate,
@@ -131,7 +134,9 @@ export function hasAllowedName(
   }: Pick<PortTlsOptions, 'allowedCommonNames' | 'allowedHostnames'>,
 ): boolean {
   if (names.length > 0 && !names.includes(certificate.subject.CN as string)) return false;
-  return hosts.length === 0 || hosts.some((host) => tls.checkServerIdentity(host, certificate) === undefined);
+  if (hosts.length === 0) return true;
+  const x509 = new X509Certificate(certificate.raw);
+  return hosts.some((host) => (isIP(host) === 0 ? x509.checkHost(host, HOST_RULES) : x509.checkIP(host)) !== undefined);
 }
 
 async function readPem(source: PemSource | undefined): Promise<string | undefined> {

@@ -346,7 +346,8 @@ export class Connection implements FrameSink, StreamHost {
       return;
     }
     stream.close();
-    this.#patience.use();
+    // One that was answered has had its turn: clients end watches, keepalives and snapshots so.
+    if (!stream.answerBegun) this.#patience.use();
   }
 
   #settings(flags: number, id: number, payload: Buffer): void {

@@ -1,8 +1,9 @@
 /**
  * How often a client may do what is allowed and of no use.
  *
- * Resets, empty frames, settings over and over: each costs the server more than the client, and each is legitimate now
- * and then. A client has a store of them, which fills up again with time; one that has used it up is cut off.
+ * Resets of what was not answered yet, empty frames, settings over and over: each costs the server more than the client,
+ * and each is legitimate now and then. A client has a store of them, which fills up again with time; one that has used it
+ * up is cut off.
  *
  * The figures are those of nghttp2 against streams that are reset in rapid succession: 1,000 at once, 33 a second.
  *

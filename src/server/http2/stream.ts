@@ -13,6 +13,7 @@
  * @module
  */
 import type { Outgoing, Sender } from './outgoing.ts';
+import { addPiece } from './pieces.ts';
 import { ErrorCode, FrameType, MAX_31_BITS } from './protocol.ts';
 
 /** Hears what a client sends on a stream. */
@@ -57,6 +58,8 @@ export class Stream implements Sender {
   #received = 0;
   #taken = 0;
   #held: Buffer[] | undefined;
+  /** How many of those, at the end, were not joined yet: see {@link addPiece}. */
+  #looseHeld = 0;
   #paused = false;
   #requestEnded: boolean;
   #endHeld = false;
@@ -67,6 +70,7 @@ export class Stream implements Sender {
   /** Trailers that wait for the queue; empty: the stream ends without. */
   #tail: Buffer | undefined;
   #behind = false;
+  #answerBegun = false;
   #answerEnded = false;
   #closed = false;
 
@@ -93,9 +97,15 @@ export class Stream implements Sender {
     return this.#requestEnded;
   }
 
+  /** Whether the client has been sent headers at least. */
+  get answerBegun(): boolean {
+    return this.#answerBegun;
+  }
+
   /** Sends a block of headers; with `end` it is all of the answer. */
   respond(block: Buffer, end: boolean): void {
     if (this.#answerEnded || this.#closed) return;
+    this.#answerBegun = true;
     this.#host.out.headers(this.id, block, end);
     if (end) this.#endAnswer();
   }
@@ -149,6 +159,7 @@ export class Stream implements Sender {
       if (this.#paused) {
         // Nothing can have come between: this is one go.
         this.#held = held.slice(at);
+        this.#looseHeld = 0;
         return;
       }
       this.#give(held[at] as Buffer);
@@ -249,8 +260,11 @@ export class Stream implements Sender {
 
   #hold(chunk: Buffer): void {
     if (chunk.length === 0) return;
-    this.#held ??= [];
-    this.#held.push(chunk);
+    if (this.#held === undefined) {
+      this.#held = [];
+      this.#looseHeld = 0;
+    }
+    this.#looseHeld = addPiece(this.#held, chunk, this.#looseHeld);
   }
 
   /** The receiver has, or nobody ever will have, so many bytes: the client may send them again, told in large steps. */

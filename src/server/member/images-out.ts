@@ -9,6 +9,10 @@
  * {@link MAX_SENDS} are underway; who comes later waits. Each request is answered by one report to the core, or the
  * follower would get nothing more.
  *
+ * Only the last request for a follower is answered, though. A leader that was deposed and elected again asks anew, and
+ * the follower gives up the first image for the second. Were that told as a failure, the core would take it for one of
+ * the second, and ask for a third, for which the second is given up: and so on for ever.
+ *
  * @module
  */
 import type { MemberId } from '../../protocol/int64.ts';
@@ -40,7 +44,9 @@ export interface ImagesOutOptions {
 export class ImagesOut {
   readonly #options: ImagesOutOptions;
   /** What waits, oldest first. */
-  readonly #waiting: Message[] = [];
+  #waiting: Message[] = [];
+  /** The last request for each follower, until it is answered. */
+  readonly #last = new Map<MemberId, Message>();
   readonly #timers = new Set<Timer>();
   #sending = 0;
   #ended = false;
@@ -51,6 +57,8 @@ export class ImagesOut {
 
   /** Sends an image along with a message. */
   send(message: Message): void {
+    this.#last.set(message.to, message);
+    this.#waiting = this.#waiting.filter(({ to }) => to !== message.to);
     this.#waiting.push(message);
     this.#sendSome();
   }
@@ -58,7 +66,8 @@ export class ImagesOut {
   /** Sends nothing more. What is underway ends with the connections. */
   end(): void {
     this.#ended = true;
-    this.#waiting.length = 0;
+    this.#waiting = [];
+    this.#last.clear();
     for (const timer of this.#timers) timer.cancel();
     this.#timers.clear();
   }
@@ -70,10 +79,17 @@ export class ImagesOut {
       this.#sending += 1;
       void this.#send(next).then((outcome) => {
         this.#sending -= 1;
-        if (!this.#ended) this.#options.report(next.to, outcome);
+        this.#report(next, outcome);
         this.#sendSome();
       });
     }
+  }
+
+  #report(message: Message, outcome: 'sent' | 'failed'): void {
+    const { to } = message;
+    if (this.#ended || this.#last.get(to) !== message) return;
+    this.#last.delete(to);
+    this.#options.report(to, outcome);
   }
 
   /** Never rejects. */

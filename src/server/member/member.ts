@@ -1,11 +1,11 @@
 /**
  * One running member: consensus, log and state machine put together, as services see them.
  *
- * The rooms: `boot.ts` what it starts from, `loop.ts` what consensus wants done, `applying.ts` entries, `proposals.ts` requests on their way,
- * `reads.ts` linearizable reads, `lease-keeper.ts` leases, `images.ts` images of the state, `reconfigure.ts` who is in the
- * cluster, `leader-watch.ts`, `leader-duties.ts` and `hand-over.ts` leadership, `host.ts` what others reach, `publish.ts`
- * the member's name, `upkeep.ts` what is done on the side. Here is only what ties them: who is told of what, and in which
- * order.
+ * The rooms: `boot.ts` what it starts from, `loop.ts` what consensus wants done, `applying.ts` entries, `proposals.ts`
+ * requests on their way, `reads.ts` linearizable reads, `lease-keeper.ts` leases, `images.ts` images of the state,
+ * `reconfigure.ts` who is in the cluster, `leader-watch.ts`, `leader-duties.ts` and `hand-over.ts` leadership,
+ * `sole-voter.ts` a member that is alone, `host.ts` what others reach, `publish.ts` the member's name, `upkeep.ts` what
+ * is done on the side. Here is only what ties them: who is told of what, and in which order.
  *
  * It ends once, by {@link Member.stop} or by a failure that nothing here can mend ({@link Member.failed}); then every
  * wait ends and every timer is called off. No timer of it keeps a process alive.
@@ -48,6 +48,7 @@ import { Reads } from './reads.ts';
 import { Reconfigure } from './reconfigure.ts';
 import { RequestIds } from './request-ids.ts';
 import type { MemberChange, MemberCounters, Proposed, ProposeOptions, RaftPosition, ServingMember } from './serving.ts';
+import { SoleVoter } from './sole-voter.ts';
 import { Space } from './space.ts';
 import { Ticker } from './ticker.ts';
 import { timeoutRefusal } from './timeouts.ts';
@@ -86,9 +87,7 @@ export class Member implements ServingMember {
   readonly #duties: LeaderDuties;
   readonly #leader = new LeaderWatch();
   #ticker: Ticker | undefined;
-  /** What was committed at the start: a member that decides alone is elected as soon as that is applied. */
-  readonly #startCommit: number;
-  #campaigned = false;
+  readonly #sole: SoleVoter;
   readonly #ready = deferred<void>();
   readonly #failed = deferred<unknown>();
   readonly #ending = new AbortController();
@@ -158,7 +157,7 @@ export class Member implements ServingMember {
     this.#upkeep = new Upkeep({ clock, state, pause, failed });
     this.#node = newCore(booted, options);
     const spans = tracing && new EntrySpans({ tracing, memberId: id, since: booted.log.lastIndex() });
-    this.#startCommit = this.#node.raft.log.committed;
+    this.#sole = new SoleVoter(this.#node);
     this.#loop = this.#newLoop(spans);
     const [node, loop, space, strict] = [this.#node, this.#loop, this.#space, options.strictReconfigCheck];
     const common = { id, clock, members, peers };
@@ -313,12 +312,6 @@ export class Member implements ServingMember {
     return this.stop();
   }
 
-  /** Whether this member decides alone. */
-  get #alone(): boolean {
-    const { tracker } = this.#node.raft;
-    return tracker.isSingleton && tracker.voters[0] === this.id;
-  }
-
   #asHost(): Parameters<typeof noPeers>[0] {
     const state = this.#machine;
     return hostOf({
@@ -368,7 +361,7 @@ export class Member implements ServingMember {
     this.#ticker = new Ticker({ ...ticks, tick, hurries }, initialElectionTickAdvance);
     this.#duties.begin();
     this.#loop.wake();
-    this.#campaignOnce();
+    this.#stand();
     const { name, clientUrls } = this.#options;
     const propose = (put: V2Put): Promise<unknown> => this.#proposals.proposeV2(put);
     publish({ id: this.id, name, clientUrls, clock: this.#clock, propose, signal: this.#ending.signal }).then(
@@ -377,18 +370,15 @@ export class Member implements ServingMember {
     );
   }
 
-  /** Who decides alone need not wait whether there is a leader. */
-  #campaignOnce(): void {
-    if (this.#campaigned || this.#node.raft.log.applied < this.#startCommit) return;
-    this.#campaigned = true;
-    if (this.#alone) this.#loop.with((node) => node.campaign());
+  #stand(): void {
+    if (this.#sole.stands()) this.#loop.with((node) => node.campaign());
   }
 
   #gather(): void {
     const { lead } = this.#node.raft;
     // What comes while a write is underway can only go into the next one: so it goes there together. With followers it
     // is on its way to them meanwhile.
-    if (this.#proposals.hasEntries && lead !== NONE && !(this.#loop.appending && this.#alone)) {
+    if (this.#proposals.hasEntries && lead !== NONE && !(this.#loop.appending && this.#sole.decides)) {
       const step = (entries: readonly Entry[]): boolean =>
         this.#node.step(message('MsgProp', { from: this.id, entries })) === undefined;
       this.#proposals.flush(step);
@@ -401,7 +391,7 @@ export class Member implements ServingMember {
     this.#changes.tell();
     this.#upkeep.applied();
     this.#images.applied();
-    this.#campaignOnce();
+    this.#stand();
   }
 
   #softState(now: SoftState): void {
@@ -443,7 +433,7 @@ export class Member implements ServingMember {
   }
 
   async #stop(): Promise<void> {
-    if (this.#leader.leads && !this.#alone) await this.#handOver.toLongestConnected();
+    if (this.#leader.leads && !this.#sole.decides) await this.#handOver.toLongestConnected();
     this.#halt();
     await this.#loop.settled();
     await this.#images.end();

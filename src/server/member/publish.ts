@@ -2,15 +2,19 @@
  * A member tells its cluster its name and where clients reach it. Once that is applied it has a leader, and is a member
  * for everybody: then it may serve clients.
  *
+ * It does no harm to say it twice, so nobody waits long for an attempt of which nothing is heard. It may be lost on its
+ * way; and of a member that is behind it may be done, and be in the image that the leader sends: then it is never applied
+ * here.
+ *
  * @module
  */
 import type { Clock } from '../../support/clock.ts';
-import { sleep } from '../../support/signals.ts';
+import { deferred, sleep } from '../../support/signals.ts';
 import { attributesPut, type V2Put } from '../apply/v2-request.ts';
 import { RpcError } from '../refusals.ts';
 
 /** How long to wait before saying it again, in ms. */
-const RETRY_MS = 500;
+const AGAIN_MS = 1_000;
 
 export interface PublishOptions {
   readonly id: bigint;
@@ -30,14 +34,23 @@ export interface PublishOptions {
  */
 export async function publish({ id, name, clientUrls, clock, propose, signal }: PublishOptions): Promise<boolean> {
   const put = attributesPut(id, name, await clientUrls);
-  while (!signal.aborted) {
+  const outcome = deferred<boolean>();
+  const ended = new AbortController();
+  const say = async (): Promise<void> => {
     try {
       await propose(put);
-      return true;
+      outcome.resolve(true);
     } catch (error) {
-      if (!(error instanceof RpcError)) throw error;
+      if (error instanceof RpcError) return;
+      outcome.reject(error);
     }
-    await sleep(clock, RETRY_MS, signal);
+    ended.abort();
+  };
+  while (!signal.aborted && !ended.signal.aborted) {
+    void say();
+    await sleep(clock, AGAIN_MS, signal, ended.signal);
   }
-  return false;
+  // Says nothing if it was heard.
+  outcome.resolve(false);
+  return outcome.promise;
 }

@@ -13,6 +13,7 @@ import { postHeaders } from './headers.ts';
 import { PIPELINE_QUEUE, PIPELINE_WIDTH, POST_TIMEOUT_MS, POST_TIMEOUT_MS_PER_MIB } from './limits.ts';
 import { encodeMessage } from './message-codec.ts';
 import type { TransportContext } from './options.ts';
+import { readRefusal } from './refusal.ts';
 import { causeOf, type PeerStatus } from './status.ts';
 
 const MIB = 1024 * 1024;
@@ -69,14 +70,16 @@ export class Pipeline {
       const timer = clock.after(limitMs, () => request.destroy(new Error('no answer')), { background: true });
       let cause: unknown;
       let status = 0;
+      let saysRemoved = (): boolean => false;
       request.once('response', (response) => {
         status = response.statusCode ?? 0;
-        response.on('error', (error) => (cause ??= error)).resume();
+        saysRemoved = readRefusal(response.on('error', (error) => (cause ??= error)));
       });
       request.on('error', (error) => (cause ??= error));
       request.once('close', () => {
         timer.cancel();
         this.#active.delete(request);
+        if (saysRemoved() && !this.#stopped) this.#context.removed();
         this.#done(url, status, cause);
         this.#next();
       });
@@ -95,8 +98,7 @@ export class Pipeline {
       return;
     }
     this.#addresses.failed(url);
-    if (status === 403 || status === 410) this.#context.removed();
-    else this.#status.complain(WHAT, status === 0 ? causeOf(cause) : `it answered ${status}`, { url });
+    this.#status.complain(WHAT, status === 0 ? causeOf(cause) : `it answered ${status}`, { url });
     this.#context.unreachable(this.#id);
   }
 }

@@ -16,6 +16,7 @@ import { idText, postHeaders } from './headers.ts';
 import { SNAPSHOT_STALL_MS } from './limits.ts';
 import { encodeMessage } from './message-codec.ts';
 import type { TransportContext } from './options.ts';
+import { readRefusal } from './refusal.ts';
 import { StallWatch } from './stall-watch.ts';
 import { causeOf, type PeerStatus } from './status.ts';
 
@@ -88,9 +89,9 @@ export class SnapshotSender {
         await this.#write(request, step.value, watch);
       }
       if (!answer.given) request.end();
-      const code = await answer.status;
-      if (code === 403 || code === 410) this.#context.removed();
-      if (code !== 204) throw new Error(`it answered ${code}`);
+      const { status, saysRemoved } = await answer.whole;
+      if (saysRemoved) this.#context.removed();
+      if (status !== 204) throw new Error(`it answered ${status}`);
       return true;
     } finally {
       watch.stop();
@@ -119,14 +120,14 @@ class Answer {
   /** It has answered, or never will. */
   given = false;
   /** Rejects if there is none. */
-  readonly status: Promise<number>;
+  readonly whole: Promise<{ readonly status: number; readonly saysRemoved: boolean }>;
 
   constructor(request: ClientRequest) {
-    this.status = new Promise((resolve, reject) => {
+    this.whole = new Promise((resolve, reject) => {
       request.once('response', (response) => {
         this.given = true;
-        resolve(response.statusCode ?? 0);
-        response.on('error', () => {}).resume();
+        const saysRemoved = readRefusal(response.on('error', () => {}));
+        response.once('end', () => resolve({ status: response.statusCode ?? 0, saysRemoved: saysRemoved() }));
       });
       request.on('error', reject);
       request.once('close', () => {
@@ -135,6 +136,6 @@ class Answer {
       });
     });
     // Awaited when all is sent; until then its end is seen in `given`.
-    this.status.catch(() => {});
+    this.whole.catch(() => {});
   }
 }

@@ -67,7 +67,7 @@ export class StreamReader {
       url = this.#addresses.pick();
       const path = `/raft/stream/${this.#kind}/${idText(host.id)}`;
       const headers = { ...requestHeaders(host), 'X-Raft-To': idText(this.#id) };
-      this.#await(url, dialer.request(url, { method: 'GET', path, headers }));
+      this.#await(url, dialer.request(url, { method: 'GET', path, headers, ownConnection: true }));
     } catch (error) {
       this.#failed(url, error);
     }

@@ -44,7 +44,6 @@ export class StreamWriter {
   constructor(response: ServerResponse, options: StreamWriterOptions) {
     this.#response = response;
     this.#options = options;
-    response.on('drain', this.#pump);
     response.on('error', this.#close);
     response.on('close', this.#close);
     // At once, so that the other side need not wait to know that this one is there.
@@ -55,9 +54,7 @@ export class StreamWriter {
   send(message: Message): boolean {
     if (this.#closed || this.#farewell || this.#queue.length >= STREAM_QUEUE) return false;
     this.#queue.push(message);
-    if (this.#scheduled) return true;
-    this.#scheduled = true;
-    process.nextTick(this.#pump);
+    this.#schedule();
     return true;
   }
 
@@ -72,6 +69,12 @@ export class StreamWriter {
   destroy(): void {
     this.#response.destroy();
     this.#close();
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    process.nextTick(this.#pump);
   }
 
   #pump = (): void => {
@@ -106,6 +109,8 @@ export class StreamWriter {
     this.#stall ??= new StallWatch(this.#options.clock, LINK_TIMEOUT_MS, () => this.destroy());
     this.#response.write(slice, () => {
       this.#stall?.moved();
+      // Not on `drain`: from Node.js 22 on there is none when it was small pieces that filled the socket.
+      if (this.#queue.length > 0) this.#schedule();
       if (--this.#unsent > 0) return;
       this.#stall?.stop();
       this.#stall = undefined;

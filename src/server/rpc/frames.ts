@@ -10,6 +10,7 @@
  */
 import { gunzipSync } from 'node:zlib';
 import { GrpcCode } from '../../protocol/status.ts';
+import { addPiece } from '../http2/pieces.ts';
 import { refuse } from './failure.ts';
 
 /** Length of what stands before a message. */
@@ -20,6 +21,8 @@ export class FrameReader {
   readonly #limitBytes: number;
   readonly #gzip: boolean;
   #chunks: Buffer[] = [];
+  /** How many chunks, at the end, were not joined yet: see {@link addPiece}. */
+  #loose = 0;
   #bytes = 0;
 
   /** @param gzip whether the client said that it compresses with gzip. */
@@ -35,7 +38,7 @@ export class FrameReader {
 
   push(chunk: Buffer): void {
     if (chunk.length === 0) return;
-    this.#chunks.push(chunk);
+    this.#loose = addPiece(this.#chunks, chunk, this.#loose);
     this.#bytes += chunk.length;
   }
 
@@ -64,11 +67,13 @@ export class FrameReader {
     this.#bytes -= end;
     if (all.length > end) this.#chunks[0] = all.subarray(end);
     else this.#chunks.shift();
+    this.#loose = Math.min(this.#loose, this.#chunks.length);
     return flag === 1 ? this.#gunzip(message) : message;
   }
 
   #join(): void {
     this.#chunks = [Buffer.concat(this.#chunks)];
+    this.#loose = 0;
   }
 
   #gunzip(message: Buffer): Buffer {

@@ -28,7 +28,8 @@ describe('members as processes, with the flags of the clustering guide', () => {
   }, 120_000);
 
   it('hand leadership over when they are told to end', async () => {
-    await using cluster = await ClusterProcesses.prepare(3);
+    // Who hands over waits no longer than this: it must be enough on a busy machine too.
+    await using cluster = await ClusterProcesses.prepare(3, { flags: ['--election-timeout', '5000'] });
     const { seats } = cluster;
     const processes = await cluster.found(3);
     const { leader, term } = await leaderOf(cluster, seats);

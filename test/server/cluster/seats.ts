@@ -7,6 +7,7 @@ import { freePorts, releasePorts } from '../../support/ports.ts';
 import { ServerProcess } from '../cli/server-process.ts';
 
 const run = promisify(execFile);
+const POLL_MS = 100;
 
 /** One place for a member. */
 export interface Seat {
@@ -84,7 +85,8 @@ export class ClusterProcesses implements AsyncDisposable {
       ...['--name', name, '--data-dir', dataDir, '--initial-advertise-peer-urls', peerUrl],
       ...['--listen-peer-urls', peerUrl, '--listen-client-urls', clientUrl, '--advertise-client-urls', clientUrl],
       ...['--initial-cluster-token', 'etcd-cluster-1', '--initial-cluster', cluster, '--initial-cluster-state', state],
-      ...['--heartbeat-interval', '20', '--election-timeout', '200', '--unsafe-no-fsync'],
+      // Short, and yet so long that a busy machine makes no election of its own.
+      ...['--heartbeat-interval', '50', '--election-timeout', '1000', '--unsafe-no-fsync'],
       ...(server === '3.4' ? ['--logger=zap'] : []),
       ...this.#flags,
     ];
@@ -116,14 +118,18 @@ interface StatusLine {
   };
 }
 
-/** Who leads, as itself says. */
+/** Who leads, as itself says; waits until somebody does. */
 export async function leaderOf(
   cluster: ClusterProcesses,
   seats: readonly Seat[],
 ): Promise<{ leader: Seat; term: number }> {
-  const lines = JSON.parse(await cluster.etcdctl(seats, 'endpoint', 'status', '--write-out=json')) as StatusLine[];
-  const at = lines.findIndex(({ Status: status }) => status.leader === status.header.member_id);
-  return { leader: seats[at]!, term: lines[at]!.Status.raftTerm };
+  for (;;) {
+    const lines = JSON.parse(await cluster.etcdctl(seats, 'endpoint', 'status', '--write-out=json')) as StatusLine[];
+    const at = lines.findIndex(({ Status: status }) => status.leader === status.header.member_id);
+    const [leader, line] = [seats[at], lines[at]];
+    if (leader && line) return { leader, term: line.Status.raftTerm };
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
 }
 
 /** Tries again as long as a cluster is too young to be changed, or a learner too new: etcd refuses both. */
@@ -133,7 +139,7 @@ export async function patiently(call: () => Promise<string>): Promise<string> {
       return await call();
     } catch (error) {
       if (attempt === 100 || !/unhealthy cluster|in sync with leader/.test(String(error))) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 100));
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }
   }
 }

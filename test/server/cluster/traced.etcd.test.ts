@@ -49,8 +49,8 @@ function sitDown(cluster: ClusterProcesses, { name, clientUrl, peerUrl, dataDir 
     listenPeers: [{ ...at(peerUrl), secure: false }],
     initialCluster: new Map(cluster.seats.map((seat) => [seat.name, [seat.peerUrl]])),
     clusterToken: 'etcd-cluster-1',
-    heartbeatMs: 20,
-    electionMs: 200,
+    heartbeatMs: 50,
+    electionMs: 1_000,
     unsafeNoFsync: true,
     // etcd's tools want an image beside the log.
     snapshotCount: 5,
@@ -72,12 +72,12 @@ async function writeAll(endpoint: string, round: string): Promise<number> {
 }
 
 async function expectSame(cluster: ClusterProcesses, links: number): Promise<void> {
-  await expect.poll(() => cluster.seats.map(linksIn), { timeout: 10_000 }).toEqual(Array(3).fill(links));
+  await expect.poll(() => cluster.seats.map(linksIn)).toEqual(Array(3).fill(links));
   const hashes = async (): Promise<number> => {
     const lines = (await cluster.etcdctl(cluster.seats, 'endpoint', 'hashkv')).trim().split('\n');
     return new Set(lines.map((line) => line.split(', ')[1])).size;
   };
-  await expect.poll(hashes, { timeout: 10_000 }).toBe(1);
+  await expect.poll(hashes).toBe(1);
 }
 
 describe.each(['3.4', '3.5'] as const)('two members of etcd %s beside one whose requests are traced', (version) => {

@@ -416,6 +416,13 @@ describe('floods end the connection', () => {
     expect(served.connection.streams).toBe(0);
   });
 
+  it('but not resets of calls that were answered: a client ends its watches and keepalives so', () => {
+    const served = Served.greeted(({ stream }) => stream.respond(OK, false));
+    for (let at = 0; at < 3_000; at++) served.send(open(id(at)), reset(id(at)));
+    expect(served.told).toEqual(['greeted']);
+    expect(served.heard.every(({ events }) => events.join() === 'close')).toBe(true);
+  });
+
   it('but not what comes in its time: 33 a second', () => {
     const served = Served.greeted();
     for (let second = 0; second < 200; second++) {

@@ -172,6 +172,13 @@ describe('a peer port with TLS', () => {
     expect(await version(tlsOf(member, { allowedHostnames: ['other.example'] }), tlsOf(member))).toBe(0);
   });
 
+  it('does not take a common name for the name of a host', async () => {
+    const named = await authority.issue({ name: 'named', commonName: 'localhost', usage: 'client' });
+    const asker = tlsOf(member, { clientCertFile: named.certPath, clientKeyFile: named.keyPath });
+    expect(await version(tlsOf(member), asker)).toBe(1);
+    expect(await version(tlsOf(member, { allowedHostnames: ['localhost'] }), asker)).toBe(0);
+  });
+
   it('lets in nobody from an address that his certificate does not name, unless it is told to', async () => {
     const far = await authority.issue({ name: 'far', usage: 'client', hosts: ['192.0.2.7', 'far.invalid'] });
     const asker = tlsOf(member, { clientCertFile: far.certPath, clientKeyFile: far.keyPath });

@@ -1,22 +1,34 @@
 /** Whole members, simulated: the seeds hold, they are what they seem, and what is broken on purpose is found. */
 import { describe, expect, it } from 'vitest';
+import type { DiskFile } from '../../../src/server/storage/disk.ts';
 import { describeMembersFailure, describeMembersShrunk, runMembersBatch, shrinkMembers } from './batch.ts';
 import { type MemberSimOptions, memberOptionsOf } from './options.ts';
+import { tornTails } from './scenarios.ts';
 import { type MembersRunOptions, simulateMembers } from './simulation.ts';
 
-/** The disk says that it has synced, and has not. */
-const skipsSyncs: MembersRunOptions = {
+/** Runs whose members have other files than the disk gives them. */
+const withFiles = (change: (file: DiskFile) => Partial<DiskFile>): MembersRunOptions => ({
   prepare: (_, options) => {
     const { storage } = options;
     if (storage === undefined) return options;
     const { disk } = storage;
     const open: typeof disk.open = async (...args) => {
       const file = await disk.open(...args);
-      return { ...file, sync: async () => {} };
+      return { ...file, ...change(file) };
     };
     return { ...options, storage: { ...storage, disk: { ...disk, open } } };
   },
-};
+});
+
+/** The disk says that it has synced, and has not. */
+const skipsSyncs = withFiles(() => ({ sync: async () => {} }));
+
+/** What is to be cut off a file stays. */
+const cutsNothing = withFiles((file) => ({
+  resize: async (bytes) => {
+    if (bytes > (await file.size())) await file.resize(bytes);
+  },
+}));
 
 const crashy = (options: MemberSimOptions): MemberSimOptions => ({
   ...options,
@@ -64,5 +76,32 @@ describe('a disk that does not sync', () => {
     expect(describeMembersShrunk(shrunk)).toContain(
       `npm run simulate -- --members --seeds 1 --seed ${shrunk.options.seed}`,
     );
+  });
+});
+
+describe('power that fails again and again', () => {
+  it('breaks no rule', async () => {
+    const failures: string[] = [];
+    const { counts } = await runMembersBatch({
+      seeds: 2,
+      firstSeed: 1,
+      change: tornTails,
+      after: (result) => {
+        if (result.broken) failures.push(describeMembersFailure(result));
+        return true;
+      },
+    });
+    expect(failures).toEqual([]);
+    expect(counts.restarts).toBeGreaterThan(50);
+  });
+
+  it('finds what a torn tail does that stays in the log, with most seeds', async () => {
+    const { seeds, violations } = await runMembersBatch({
+      seeds: 5,
+      firstSeed: 1,
+      change: tornTails,
+      run: cutsNothing,
+    });
+    expect(violations).toBeGreaterThan(seeds / 2);
   });
 });

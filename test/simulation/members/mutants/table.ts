@@ -2,8 +2,16 @@
  * Faults put into a member on purpose, each of which the simulator has to notice. Files are below src/server/.
  */
 import type { Mutant } from '../../../server/raft/mutants/mutant.ts';
+import type { MemberSimOptions } from '../options.ts';
+import { tornTails } from '../scenarios.ts';
 
-export const MEMBER_MUTANTS: readonly Mutant[] = [
+/** A fault, and what has to happen often for it to be noticed. */
+export interface MemberMutant extends Mutant {
+  /** What it changes of what seeds draw. Default: nothing. */
+  readonly scenario?: ((options: MemberSimOptions) => MemberSimOptions) | undefined;
+}
+
+export const MEMBER_MUTANTS: readonly MemberMutant[] = [
   {
     name: 'answers-before-durable',
     file: 'member/loop.ts',
@@ -178,6 +186,7 @@ export const MEMBER_MUTANTS: readonly Mutant[] = [
     rule: 'What a crash tore off the log is cut off before the log goes on.',
     find: 'await file.resize(tail.offset); await file.resize(',
     replace: 'await file.resize(',
+    scenario: tornTails,
   },
   {
     name: 'segment-named-before-old-is-durable',
