@@ -69,10 +69,10 @@ export class Faults {
     this.#tell = tell;
   }
 
-  /** Until the time is over. */
-  async run(ms: number): Promise<void> {
+  /** Until the time is over, and so many have been inflicted: a busy machine is slow to undo them. */
+  async run(ms: number, atLeast: number): Promise<void> {
     const until = performance.now() + ms;
-    while (performance.now() < until) {
+    for (let faults = 0; faults < atLeast || performance.now() < until; faults++) {
       await this.#inflict(this.#pick());
       await sleep(this.#random.below(LULL_MS));
     }

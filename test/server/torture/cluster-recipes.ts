@@ -3,8 +3,8 @@
  * while they work, again and again.
  *
  * One fault at a time, so there is a quorum: nothing that users do may fail for good, and nothing that they were told may
- * turn out wrong (`recipe-promises.ts`). A watch that has lived through all of it has the same history as one that reads
- * it afterwards. When all is healed every kind of work goes on within its time.
+ * turn out wrong (`recipes/`, a file for each kind of work). A watch that has lived through all of it has the same history
+ * as one that reads it afterwards. When all is healed every kind of work goes on within its time, and comes to an end.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ChangeEvent, Etcd, Revision } from '../../../src/index.ts';
@@ -12,16 +12,18 @@ import { Sfc32 } from '../../simulation/world/random.ts';
 import { type FaultName, Faults } from './cluster-faults.ts';
 import { TorturedCluster } from './cluster-seats.ts';
 import { TortureFailure } from './ledger.ts';
-import { brokenPromises } from './recipe-promises.ts';
-import { clientOf, type Field, KEYS, QUEUE, Told, useAll, WORK } from './recipe-users.ts';
+import { allWorks, brokenPromises } from './recipes/all.ts';
+import { clientOf, type Field, KEYS, type Work } from './recipes/work.ts';
 
 /** Each leaves two of three. */
 const CHURN: readonly FaultName[] = ['kill', 'stop', 'isolate', 'replace', 'torn tail', 'move leader', 'deaf', 'reset'];
 /** Clients that ping often are let. */
 const FLAGS = ['--snapshot-count=100', '--experimental-snapshot-catchup-entries=20', '--grpc-keepalive-min-time=50ms'];
-/** For users to go on once all is healed. */
-const SETTLE_MS = 60_000;
+/** For users to go on once all is healed, and to come to an end. */
+const SETTLE_MS = 120_000;
 const POLL_MS = 50;
+/** Users of one kind of work are in different ones. */
+const PROGRAMS = 7;
 
 export interface RecipeTortureOptions {
   readonly seed: number;
@@ -33,7 +35,8 @@ export interface RecipeTortureOptions {
 
 export interface RecipeTortureReport {
   readonly seed: number;
-  readonly done: Told['done'];
+  /** How much of each kind of work was done. */
+  readonly done: Readonly<Record<string, number>>;
   readonly revision: number;
   readonly events: number;
   readonly faults: Readonly<Record<string, number>>;
@@ -51,29 +54,36 @@ export async function tortureRecipes({
   await using etcd = clientOf({ endpoints });
   const from = await etcd.revision();
   const [stop, drained, watched] = [new AbortController(), new AbortController(), new AbortController()];
-  const told = new Told();
-  const field: Field = { endpoints, told, stop: stop.signal, drained: drained.signal };
+  const works = allWorks();
+  await using programs = new Programs(endpoints);
+  const nextClient = (): Etcd => programs.next();
+  const field: Field = { endpoints, nextClient, stop: stop.signal, drained: drained.signal };
   const live: ChangeEvent[] = [];
   const watching = watch(etcd, from, live, watched.signal);
-  const working = useAll(field);
-  const failed = Promise.all([working, watching]).then(() => {});
+  const users = works.map((work) => Promise.all(work.users(field)));
+  const followers = works.map((work) => Promise.all(work.followers(field)));
+  const all = [...users, ...followers, watching];
+  const failed = Promise.all(all).then(() => {});
+  failed.catch(() => {});
+  const unlessFailed = (running: Promise<void>): Promise<void> => Promise.race([running, failed]);
   try {
-    await Promise.race([faults.runInTurn(CHURN, ms), failed]);
+    await unlessFailed(faults.runInTurn(CHURN, ms));
     await cluster.recover();
-    await goesOn(told);
+    await unlessFailed(goesOn(works));
     stop.abort();
-    await emptied(etcd);
+    await ended(works, users);
+    for (const work of works) await unlessFailed(until(() => work.unsettled(etcd)));
     drained.abort();
-    await working;
+    await ended(works, followers);
     const events = await historyOf(etcd, from);
-    await until(() => live.length >= events.length, 'the watch that saw it all has not got everything');
+    await until(() => (live.length < events.length ? 'the watch that saw it all has not got everything' : undefined));
     watched.abort();
     await watching;
-    const broken = [...brokenPromises(told, events), ...differences(live, events), ...cluster.crashes];
+    const broken = [...brokenPromises(works, events), ...differences(live, events), ...cluster.crashes];
     if (broken.length > 0) throw new TortureFailure(`${broken.length} promises broken:\n${broken.join('\n')}`);
     return {
       seed,
-      done: told.done,
+      done: doneOf(works),
       revision: Number(await etcd.revision()),
       events: events.length,
       faults: faults.counts,
@@ -81,12 +91,31 @@ export async function tortureRecipes({
   } catch (error) {
     const logs = cluster.seats.map(({ name, member }) => `--- ${name}\n${member.log.slice(-2_000)}`).join('\n');
     const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    throw new TortureFailure(`seed ${seed}: ${text}\n${JSON.stringify(told.done)}\n${logs}`, { cause: error });
+    throw new TortureFailure(`seed ${seed}: ${text}\n${JSON.stringify(doneOf(works))}\n${logs}`, { cause: error });
   } finally {
     stop.abort();
     drained.abort();
     watched.abort();
-    await failed.catch(() => {});
+    await Promise.race([Promise.allSettled(all), sleep(SETTLE_MS, undefined, { ref: false })]);
+  }
+}
+
+/** Clients, each of which has some of the users. */
+class Programs implements AsyncDisposable {
+  readonly #clients: readonly Etcd[];
+  #given = 0;
+
+  constructor(endpoints: readonly string[]) {
+    this.#clients = Array.from({ length: PROGRAMS }, () => clientOf({ endpoints }));
+  }
+
+  next(): Etcd {
+    this.#given += 1;
+    return this.#clients[this.#given % PROGRAMS] as Etcd;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#clients.map((client) => client.close()));
   }
 }
 
@@ -117,26 +146,33 @@ function differences(live: readonly ChangeEvent[], events: readonly ChangeEvent[
   return [`the watch that saw it all has ${was && line(was)} where the history has ${is && line(is)}`];
 }
 
+function doneOf(works: readonly Work[]): Record<string, number> {
+  return Object.fromEntries(works.map(({ name, done }) => [name.slice(KEYS.length), done]));
+}
+
 /** Every kind of work goes on. */
-async function goesOn(told: Told): Promise<void> {
-  const before = { ...told.done };
-  await until(
-    () => WORK.every((work) => told.done[work] > before[work] + 2),
-    () => `not everything goes on: ${JSON.stringify([before, told.done])}`,
-  );
+async function goesOn(works: readonly Work[]): Promise<void> {
+  const before = new Map(works.map((work) => [work, work.done]));
+  await until(() => {
+    const waiting = works.filter((work) => work.done <= (before.get(work) ?? 0) + 2);
+    return waiting.length === 0 ? undefined : `no more is done of ${waiting.map(({ name }) => name)}`;
+  });
 }
 
-async function emptied(etcd: Etcd): Promise<void> {
-  const isItem = ({ key }: { readonly key: string }): boolean => key.includes('/items/');
-  const empty = async (): Promise<boolean> =>
-    !(await etcd.range({ prefix: `${QUEUE}/` }, { keysOnly: true })).kvs.some(isItem);
-  await until(empty, 'the queue does not become empty');
+/** Those who were told to stop have. @throws what one of them threw. */
+async function ended(works: readonly Work[], running: readonly Promise<unknown>[]): Promise<void> {
+  const left = new Set(works.map(({ name }) => name));
+  const all = Promise.all(running.map((each, i) => each.then(() => left.delete(works[i]?.name ?? ''))));
+  await Promise.race([all, until(() => (left.size === 0 ? undefined : `not over: ${[...left]}`))]);
 }
 
-async function until(holds: () => boolean | Promise<boolean>, failure: string | (() => string)): Promise<void> {
+/** Waits until there is nothing amiss. @param amiss Says what still is. */
+async function until(amiss: () => string | undefined | Promise<string | undefined>): Promise<void> {
   const deadline = performance.now() + SETTLE_MS;
-  while (!(await holds())) {
-    if (performance.now() > deadline) throw new TortureFailure(typeof failure === 'string' ? failure : failure());
+  for (;;) {
+    const failure = await amiss();
+    if (failure === undefined) return;
+    if (performance.now() > deadline) throw new TortureFailure(failure);
     await sleep(POLL_MS);
   }
 }

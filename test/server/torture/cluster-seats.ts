@@ -6,6 +6,7 @@
  * next, since what a process has told must not be taken back by itself, but may be by its successor.
  */
 import { rm } from 'node:fs/promises';
+import { loadavg } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type EtcdVersion, ensureEtcd, unsupportedArchEnv } from '../../../scripts/etcd.ts';
 import { Cluster } from '../../../src/protocol/generated/etcdserverpb.ts';
@@ -17,9 +18,11 @@ import { PeerNetwork } from './cluster-network.ts';
 import { WireClient } from './wire-client.ts';
 
 /** For what has to come about in the end, on a machine that is busy. */
-const PATIENCE_MS = 90_000;
+const PATIENCE_MS = 240_000;
 const CALL_MS = 5_000;
 const RETRY_MS = 100;
+/** From one look at a cluster that does not recover to the next: longer than a few elections. */
+const SECOND_LOOK_MS = 5_000;
 export const ELECTION_MS = 500;
 
 /** Of the log no more is kept than a member needs that was away for a moment: all others get an image. */
@@ -124,8 +127,16 @@ export class TorturedCluster implements AsyncDisposable {
     for (const seat of this.seats) if (!seat.member.running && seat.life > 0) await this.spawn(seat);
     const seats = this.seats.filter(({ life }) => life > 0);
     await Promise.all(seats.map(({ member }) => member.waitHealthy(PATIENCE_MS))).catch(async (error: Error) => {
-      const views = seats.map(({ member }) => member.status().catch((failure: Error) => failure.message));
-      throw new Error(`${error.message}\n${JSON.stringify(await Promise.all(views))}`, { cause: error });
+      const views = async (): Promise<string> => {
+        const all = seats.map(({ member }) => member.status().catch((failure: Error) => failure.message));
+        return JSON.stringify(await Promise.all(all));
+      };
+      // A term that rises tells of elections that come to nothing, as on a machine on which a vote takes longer than
+      // candidates wait; one that stands, of members that are stuck.
+      const [at, load] = [await views(), loadavg().map((one) => one.toFixed(1))];
+      await sleep(SECOND_LOOK_MS);
+      const more = `${at}\n${SECOND_LOOK_MS} ms later ${await views()}\nload ${load.join(' ')}`;
+      throw new Error(`${error.message}\n${more}`, { cause: error });
     });
   }
 

@@ -36,6 +36,8 @@ const SETTLE_MS = 60_000;
 const LEASE_SLACK_MS = 3_000;
 const LEASE_QUIET_MS = 3_000 + ELECTION_MS + LEASE_SLACK_MS + 500;
 const IN_FLIGHT_MS = 10_000;
+/** A round has a fault for each of so many ms, however busy the machine is. */
+const FAULT_EVERY_MS = 10_000;
 const POLL_MS = 100;
 const SHOWN_FINDINGS = 5;
 /** Longer than any run. */
@@ -144,7 +146,8 @@ class Rounds {
   }
 
   async #hurt(watchers: readonly ClusterWatcher[], start: Start, stop: () => Promise<void>): Promise<Truth> {
-    await this.#faults.run(this.#options.roundMs);
+    const { roundMs } = this.#options;
+    await this.#faults.run(roundMs, roundMs / FAULT_EVERY_MS);
     await this.#cluster.recover();
     await stop();
     return this.#settle(watchers, start);
