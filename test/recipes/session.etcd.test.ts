@@ -32,8 +32,10 @@ describeOnEtcd('Session', (suite) => {
     const actor = await Actor.open([proxy.address]);
     const name = uniqueName(suite);
     const told: string[] = [];
+    let begun = false;
     let finish!: () => void;
     const work = new Mutex(actor.session, name).run(async (lock, signal) => {
+      begun = true;
       await fired(signal);
       told.push(`signal: ${(signal.reason as LostError).reason}`);
       await new Promise<void>((resolve) => {
@@ -43,7 +45,7 @@ describeOnEtcd('Session', (suite) => {
       told.push(`key there: ${(await observer.etcd.get(lock.key)) !== undefined}`);
       await expect(lock.guard({ then: [] })).rejects.toBeInstanceOf(LostError);
     });
-    await untilCount(observer.etcd, `${name}/`, 1);
+    await until(() => begun);
     const closing = actor.session.close();
     expect(actor.session.close()).toBe(closing);
     expect(actor.session.alive).toBe(false);
