@@ -13,7 +13,8 @@
  * @module
  */
 
-import { AbortError, ClosedError, type Keyspace, type KeyValue, type Revision } from '../src/index.ts';
+import { ClosedError, type Keyspace, type KeyValue, type Revision } from '../src/index.ts';
+import { throwIfFired } from './waiting.ts';
 
 /** The keys below a prefix, at one revision. */
 export interface FollowedState<V> {
@@ -54,5 +55,5 @@ export async function* following<V, In>(
 }
 
 function assertNotAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new AbortError('the signal has fired', { cause: signal.reason });
+  throwIfFired(signal);
 }

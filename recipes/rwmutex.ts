@@ -28,7 +28,7 @@
  * @module
  */
 
-import { AbortError, type CallOptions, type Compare, type KeyValue, type Revision } from '../src/index.ts';
+import type { CallOptions, Compare, KeyValue, Revision } from '../src/index.ts';
 import { type Asking, acquiring, type RecipeName } from '../src/telemetry/recipes.ts';
 import { Contender } from './contender.ts';
 import { LostError } from './errors.ts';
@@ -38,7 +38,7 @@ import { patiently } from './patience.ts';
 import type { Session } from './session.ts';
 import { tryEnter } from './try-enter.ts';
 import { NEWEST_TWO, untilTurn } from './turn.ts';
-import { type WaitOptions, waiting } from './waiting.ts';
+import { throwIfFired, type WaitOptions, waiting } from './waiting.ts';
 
 /** To read, or to write. */
 export type RWMode = 'read' | 'write';
@@ -82,7 +82,7 @@ export class WriteLock extends Held {
    */
   async downgrade({ signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<Held> {
     this.assertHeld();
-    if (signal?.aborted) throw new AbortError('the signal has fired', { cause: signal.reason });
+    throwIfFired(signal);
     const holding = Held.holdingOf(this);
     const { contender, session } = holding;
     const { etcd } = session;

@@ -28,6 +28,11 @@ export interface Wait extends Disposable {
   patiently(cleaning: Promise<unknown>): Promise<void>;
 }
 
+/** @throws AbortError when the signal has fired. */
+export function throwIfFired(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new AbortError('the signal has fired', { cause: signal.reason });
+}
+
 /**
  * Begins a wait.
  *
@@ -39,7 +44,7 @@ export function waiting(session: Session, { signal, timeoutMs }: WaitOptions): W
     throw new InvalidArgumentError(`timeoutMs ${timeoutMs} is not a positive number`);
   }
   session.assertAlive();
-  if (signal?.aborted) throw new AbortError('the signal has fired', { cause: signal.reason });
+  throwIfFired(signal);
   const stop = new AbortController();
   const { clock } = session;
   let timedOut = false;

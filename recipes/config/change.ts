@@ -14,7 +14,6 @@
  */
 
 import {
-  AbortError,
   type Compare,
   type Etcd,
   EtcdError,
@@ -27,6 +26,7 @@ import {
 import { isFull, mayPass } from '../contender.ts';
 import { UnknownOutcomeError } from '../errors.ts';
 import { elapsed } from '../patience.ts';
+import { throwIfFired } from '../waiting.ts';
 import { ConfigConflictError } from './errors.ts';
 import { type ConfigKeys, lastAbout, stagedOf, versionOf } from './keys.ts';
 
@@ -115,7 +115,7 @@ export async function makeChange(
   let unsure = false;
   for (let tries = 0; ; tries++) {
     try {
-      if (signal?.aborted) throw new AbortError('the signal has fired', { cause: signal.reason });
+      throwIfFired(signal);
       const leftMs = Math.max(1, deadlineAt - clock.now());
       const spec = { if: conditions, then: change.then, else: lookOps(etcd, keys) };
       const done = await etcd.txn(spec, { signal, timeoutMs: Math.min(leftMs, TRY_MS) });

@@ -12,15 +12,9 @@
  */
 
 import { hostname } from 'node:os';
-import {
-  AbortError,
-  type Etcd,
-  type EtcdError,
-  InvalidArgumentError,
-  type KeyValue,
-  type Revision,
-} from '../../src/index.ts';
+import { type Etcd, type EtcdError, InvalidArgumentError, type KeyValue, type Revision } from '../../src/index.ts';
 import { WaitTimeoutError } from '../errors.ts';
+import { throwIfFired } from '../waiting.ts';
 import { type ConfigChange, ConfigChangeFeed } from './change-feed.ts';
 import { Config, type ConfigOptions } from './config.ts';
 import type { ConfigError } from './errors.ts';
@@ -105,7 +99,7 @@ export class LiveConfigTree<T> implements AsyncDisposable {
     { signal, instance = hostname(), timeoutMs = READY_TIMEOUT_MS }: OpenConfigOptions,
   ): Promise<LiveConfigTree<T>> {
     if (!(timeoutMs > 0)) throw new InvalidArgumentError('timeoutMs is not a positive number');
-    if (signal?.aborted) throw new AbortError('the signal has fired', { cause: signal.reason });
+    throwIfFired(signal);
     const live = new LiveConfigTree(etcd, prefix, text, instance);
     const timer = etcd.clock.after(timeoutMs, live.#ready.resolve);
     signal?.addEventListener('abort', live.#ready.resolve, { once: true });
@@ -114,7 +108,7 @@ export class LiveConfigTree<T> implements AsyncDisposable {
     signal?.removeEventListener('abort', live.#ready.resolve);
     if (!live.#isListed || signal?.aborted) {
       await live.close();
-      if (signal?.aborted) throw new AbortError('the signal has fired', { cause: signal.reason });
+      throwIfFired(signal);
       throw live.#followed.error ?? new WaitTimeoutError(`the list of ${prefix}`, timeoutMs);
     }
     signal?.addEventListener('abort', live.#onAbort, { once: true });

@@ -13,15 +13,9 @@
  */
 
 import { inspect } from 'node:util';
-import {
-  AbortError,
-  ClosedError,
-  type Etcd,
-  type EtcdError,
-  InvalidArgumentError,
-  type Revision,
-} from '../../src/index.ts';
+import { ClosedError, type Etcd, type EtcdError, InvalidArgumentError, type Revision } from '../../src/index.ts';
 import { WaitTimeoutError } from '../errors.ts';
+import { throwIfFired } from '../waiting.ts';
 import { type ConfigChange, ConfigChangeFeed } from './change-feed.ts';
 import type { ConfigError } from './errors.ts';
 import { Followed } from './followed.ts';
@@ -87,12 +81,12 @@ export class LiveConfig<T> implements AsyncDisposable {
   static async open<T>(etcd: Etcd, parts: LiveConfigParts<T>, options: OpenConfigOptions): Promise<LiveConfig<T>> {
     const { signal, timeoutMs = READY_TIMEOUT_MS } = options;
     if (!(timeoutMs > 0)) throw new InvalidArgumentError('timeoutMs is not a positive number');
-    if (signal?.aborted) throw new AbortError('the signal has fired', { cause: signal.reason });
+    throwIfFired(signal);
     const live = new LiveConfig(etcd, parts);
     try {
       await live.#firstValue(etcd, timeoutMs, signal);
       // Until this line it may have fired unseen.
-      if (signal?.aborted) throw new AbortError('the signal has fired', { cause: signal.reason });
+      throwIfFired(signal);
     } catch (error) {
       await live.close();
       throw error;
@@ -230,7 +224,7 @@ export class LiveConfig<T> implements AsyncDisposable {
     this.#onTaken = undefined;
     timer.cancel();
     signal?.removeEventListener('abort', over);
-    if (signal?.aborted) throw new AbortError('the signal has fired', { cause: signal.reason });
+    throwIfFired(signal);
     if (this.#state.good !== undefined) return;
     throw this.lastError ?? new WaitTimeoutError(`the configuration ${this.key}`, timeoutMs);
   }

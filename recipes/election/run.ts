@@ -13,10 +13,9 @@
  * @module
  */
 
-import { AbortError } from '../../src/index.ts';
 import { LostError } from '../errors.ts';
 import type { Session } from '../session.ts';
-import { sessionEnd } from '../waiting.ts';
+import { sessionEnd, throwIfFired } from '../waiting.ts';
 import type { Leadership } from './leadership.ts';
 import type { CampaignOptions } from './options.ts';
 
@@ -61,7 +60,7 @@ export async function runElection<T>(
     const lost = lossOf(leader);
     // A lost leadership has no key to take away that would matter: the reason stays what it was.
     await leader[Symbol.asyncDispose]();
-    if (signal?.aborted) throw new AbortError('the signal has fired', { cause: signal.reason });
+    throwIfFired(signal);
     if (!session.alive) throw new LostError(leader.name, 'session', { cause: sessionEnd(session) });
     if (lost !== undefined) {
       if (!requeue) throw lost;

@@ -29,7 +29,7 @@
  * @module
  */
 
-import { AbortError, type CallOptions, InvalidArgumentError, type KeyValue, type Revision } from '../../src/index.ts';
+import { type CallOptions, InvalidArgumentError, type KeyValue, type Revision } from '../../src/index.ts';
 import { Contender, mayPass } from '../contender.ts';
 import { FencedKv } from '../fenced-kv.ts';
 import { following } from '../following.ts';
@@ -37,7 +37,7 @@ import { Held } from '../held.ts';
 import { recipePrefix } from '../names.ts';
 import { elapsed } from '../patience.ts';
 import type { Session } from '../session.ts';
-import { expectMany, pause } from '../waiting.ts';
+import { expectMany, pause, throwIfFired } from '../waiting.ts';
 import { balance } from './balance.ts';
 import { membersOf, membersPrefix, placeOf } from './group.ts';
 import type { Member } from './member.ts';
@@ -150,7 +150,7 @@ export class Partitions {
       await share.follow(signal);
     } catch (error) {
       await share.close();
-      if (signal?.aborted) throw new AbortError('the signal has fired', { cause: signal.reason });
+      throwIfFired(signal);
       throw error;
     }
     throw new TypeError('following a group does not end');

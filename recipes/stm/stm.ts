@@ -54,6 +54,7 @@ import { attempting, transacting } from '../../src/telemetry/recipes.ts';
 import { isFull } from '../contender.ts';
 import { RecipeError, UnknownOutcomeError, WaitTimeoutError } from '../errors.ts';
 import type { Held } from '../held.ts';
+import { throwIfFired } from '../waiting.ts';
 import { Attempt, type AttemptContext, type CommitParts, type Isolation, type Prefetch } from './attempt.ts';
 import { type Fate, MARKER_PREFIX, type Marker, Markers } from './markers.ts';
 import { StmTransaction } from './transaction.ts';
@@ -216,7 +217,7 @@ class Run {
       maxOps: etcd.maxTxnOps,
       signal: this.#stop.signal,
     };
-    if (signal?.aborted) throw new AbortError('the signal has fired', { cause: signal.reason });
+    throwIfFired(signal);
     const onAbort = (): void => this.#stop.abort(signal?.reason);
     signal?.addEventListener('abort', onAbort, { once: true });
     this.#cleanUps.push(() => signal?.removeEventListener('abort', onAbort));

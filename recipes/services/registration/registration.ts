@@ -14,13 +14,13 @@
  * @module
  */
 
-import { AbortError, type CallOptions, type Etcd, EtcdError, InvalidArgumentError } from '../../../src/index.ts';
+import { type CallOptions, type Etcd, EtcdError, InvalidArgumentError } from '../../../src/index.ts';
 import { detached, Life } from '../../../src/telemetry/recipes.ts';
 import { mayPass } from '../../contender.ts';
 import { systemWallClock } from '../../cron/wall-clock.ts';
 import { LostError, WaitTimeoutError } from '../../errors.ts';
 import { patiently } from '../../patience.ts';
-import { expectMany, type WaitOptions } from '../../waiting.ts';
+import { expectMany, throwIfFired, type WaitOptions } from '../../waiting.ts';
 import { InstanceIdTakenError } from '../errors.ts';
 import type { InstanceStatus, Metadata, ServiceInstance } from '../instance.ts';
 import type { ServiceLayout } from '../record.ts';
@@ -121,7 +121,7 @@ export class Registration<M = Metadata> implements AsyncDisposable {
     options: RegisterOptions = {},
   ): Promise<Registration<M>> {
     const { signal } = options;
-    if (signal?.aborted) throw new AbortError('the signal has fired', { cause: signal.reason });
+    throwIfFired(signal);
     if (signal !== undefined) expectMany(signal);
     const registration = new Registration(etcd, layout, spec, options);
     // The loop is no part of the request that began it.
@@ -353,7 +353,7 @@ export class Registration<M = Metadata> implements AsyncDisposable {
         const error = failed();
         if (error !== undefined) throw error;
         this.#assertOpen();
-        if (signal?.aborted) throw new AbortError('the signal has fired', { cause: signal.reason });
+        throwIfFired(signal);
         if (timeout.signal.aborted) throw new WaitTimeoutError(what, timeoutMs ?? 0, { cause: this.#lastError });
         await untilAny(next, timeout.signal, ...(signal === undefined ? [] : [signal]));
       }

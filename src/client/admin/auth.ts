@@ -175,11 +175,8 @@ export class UserApi {
    */
   async add(name: string, login: NewUserOptions, options?: CallOptions): Promise<ChangeResult> {
     const user = named('user', name);
-    if (typeof login !== 'object' || login === null) {
-      throw new InvalidArgumentError('a user has a password, a hashedPassword, or noPassword: true');
-    }
-    if (login.hashedPassword !== undefined) {
-      const hashedPassword = bcryptHash(login.hashedPassword);
+    const hashedPassword = hashOf(login);
+    if (hashedPassword !== undefined) {
       const aimed = await hashCapable(this.#caller, options);
       await this.add(name, { password: randomBytes(32).toString('base64url') }, aimed);
       return this.#setHash(user, hashedPassword, { ...WRITE, applied: 'maybe' }, aimed);
@@ -222,11 +219,8 @@ export class UserApi {
    */
   async changePassword(name: string, login: PasswordOptions, options?: CallOptions): Promise<ChangeResult> {
     const user = named('user', name);
-    if (typeof login !== 'object' || login === null) {
-      throw new InvalidArgumentError('a user has a password, a hashedPassword, or noPassword: true');
-    }
-    if (login.hashedPassword !== undefined) {
-      const hashedPassword = bcryptHash(login.hashedPassword);
+    const hashedPassword = hashOf(login);
+    if (hashedPassword !== undefined) {
       return this.#setHash(user, hashedPassword, WRITE, await hashCapable(this.#caller, options));
     }
     const request = { name: user, password: secret(login.password) };
@@ -323,6 +317,14 @@ function named(what: 'user' | 'role', name: string): string {
   return name;
 }
 
+/** The hash that a login gives, if it gives one. @throws InvalidArgumentError for one that is no hash, and for no login. */
+function hashOf(login: NewUserOptions): string | undefined {
+  if (typeof login !== 'object' || login === null) {
+    throw new InvalidArgumentError('a login is an object: with a password, or a hashedPassword');
+  }
+  return login.hashedPassword === undefined ? undefined : bcryptHash(login.hashedPassword);
+}
+
 /** As the field wants it: base64 of the hash's text. */
 function bcryptHash(hash: string): string {
   if (typeof hash !== 'string' || !/^\$2[aby]\$\d\d\$[./0-9A-Za-z]{53}$/.test(hash)) {
@@ -337,7 +339,7 @@ async function hashCapable(caller: Caller, options: CallOptions = {}): Promise<C
   return { ...options, endpoint };
 }
 
-function secret(password: string): string {
+function secret(password: string | undefined): string {
   if (typeof password !== 'string') throw new InvalidArgumentError('the password is no string');
   if (password === '') throw new InvalidArgumentError('the password is empty, and etcd would let anybody in with it');
   return password;
