@@ -73,6 +73,10 @@ export async function transferImages({ keys, tell = () => {} }: ImageOptions): P
   const [behind, fresh] = cluster.seats.filter((seat) => seat !== leader) as [ClusterSeat, ClusterSeat];
   await behind.member.kill();
   await fill(cluster, keys);
+  await forgetLog(
+    cluster,
+    cluster.seats.filter((seat) => seat !== behind),
+  );
   tell(`${keys} keys are there`);
   const behindFigures = await measure(cluster, behind, async () => cluster.spawn(behind));
   tell(`the member that was away: ${JSON.stringify(behindFigures)}`);
@@ -100,6 +104,7 @@ async function holdBack(cluster: TorturedCluster, seat: ClusterSeat, keys: numbe
     cluster.network.isolate(seat.index);
     await sleep(LOG_HELD_MS);
     await fill(cluster, keys, others);
+    await forgetLog(cluster, others);
     const goOn = async (): Promise<void> => {
       cluster.network.reset(seat.index);
       cluster.network.heal();
@@ -114,10 +119,29 @@ async function holdBack(cluster: TorturedCluster, seat: ClusterSeat, keys: numbe
 }
 
 /** How many images a member has taken in, as it says itself. */
-async function imagesOf({ clientUrl }: ClusterSeat): Promise<number> {
+function imagesOf(seat: ClusterSeat): Promise<number> {
+  return counted(seat, 'etcd_network_snapshot_receive_total_duration_seconds');
+}
+
+async function counted({ clientUrl }: ClusterSeat, histogram: string): Promise<number> {
   const { body } = await probe(`${clientUrl}/metrics`, { timeoutMs: CALL_MS });
-  const counts = body.matchAll(/^etcd_network_snapshot_receive_total_duration_seconds_count\{.*\} (\d+)$/gm);
+  const counts = body.matchAll(new RegExp(`^${histogram}_count(?:\\{.*\\})? (\\d+)$`, 'gm'));
   return [...counts].reduce((sum, [, count]) => sum + Number(count), 0);
+}
+
+/**
+ * Writes on until none of these has the log of what was there before. A member makes one image at a time, and what is
+ * in the log when an image begins is cut off when that ends: so the second one from now does it, at the latest.
+ */
+async function forgetLog(cluster: TorturedCluster, seats: readonly ClusterSeat[]): Promise<void> {
+  const saves = (seat: ClusterSeat): Promise<number> => counted(seat, 'etcd_snap_db_save_total_duration_seconds');
+  const before = await Promise.all(seats.map(saves));
+  const deadline = performance.now() + PATIENCE_MS;
+  while ((await Promise.all(seats.map(saves))).some((now, at) => now < (before[at] as number) + 2)) {
+    if (performance.now() > deadline) throw new TortureFailure('no images are made');
+    await fill(cluster, KEYS_IN_LOT, seats);
+    await sleep(POLL_MS);
+  }
 }
 
 /** Who leads of these, once one does. */
@@ -133,7 +157,7 @@ async function leading(cluster: TorturedCluster, among: readonly ClusterSeat[] =
 async function fill(
   cluster: TorturedCluster,
   keys: number,
-  seats = cluster.seats.filter(({ member }) => member.running),
+  seats: readonly ClusterSeat[] = cluster.seats.filter(({ member }) => member.running),
 ): Promise<void> {
   let next = 0;
   const lane = async (): Promise<void> => {
