@@ -22,6 +22,7 @@
 
 import { hostname } from 'node:os';
 import { CompactedError, type Etcd, InvalidArgumentError, type KeyValue, type Revision } from '../../src/index.ts';
+import { doing } from '../../src/telemetry/recipes.ts';
 import { type ChangeOptions, look, makeChange, revisionIn, type Seen } from './change.ts';
 import { ConfigConflictError, ConfigError } from './errors.ts';
 import { type ConfigHistory, type ConfigVersion, readHistory, readVersion } from './history.ts';
@@ -143,13 +144,15 @@ export class Config<T = unknown, In = T> {
    * is staged. UnknownOutcomeError nobody knows whether it is published; any other error: it is not, nor will be.
    */
   async publish(value: In, options: PublishOptions = {}): Promise<Revision> {
-    return this.#publishText(this.#text.write(this.key, value), options);
+    return this.#doing('publish', async () => this.#publishText(this.#text.write(this.key, value), options));
   }
 
   /** Publishes a text as it is, with its comments and its order. @throws what {@link Config.publish} throws. */
   async publishText(text: string, options: PublishOptions = {}): Promise<Revision> {
-    this.#text.read(this.key, text);
-    return this.#publishText(text, options);
+    return this.#doing('publish', async () => {
+      this.#text.read(this.key, text);
+      return this.#publishText(text, options);
+    });
   }
 
   /**
@@ -160,13 +163,7 @@ export class Config<T = unknown, In = T> {
    * not fit the schema of today. And what {@link Config.publish} throws.
    */
   async rollBack(to: Revision, options: PublishOptions = {}): Promise<Revision> {
-    const { signal, timeoutMs } = options;
-    const version = await readVersion(this.#etcd, this.#keys, to, { signal, timeoutMs });
-    if (version === undefined) throw new ConfigError('missing', this.key, { revision: to });
-    const text = this.#textOf(version.text, version.revision);
-    this.#text.read(this.key, text, version.revision);
-    const { message = `roll-back to ${version.revision}` } = options;
-    return this.#publishText(text, { ...options, message });
+    return this.#doing('rollBack', () => this.#rollBack(to, options));
   }
 
   /** The versions that there are, the newest first: at most `limit`, by default 20. */
@@ -189,19 +186,23 @@ export class Config<T = unknown, In = T> {
    * @throws what {@link Config.publish} throws.
    */
   async stage(value: In, options: StageOptions): Promise<Revision> {
-    return this.stageText(this.#text.write(this.key, value), options);
+    return this.#doing('stage', async () => this.#stageText(this.#text.write(this.key, value), options));
   }
 
   /** Stages a text as it is: {@link Config.stage}. */
   async stageText(text: string, options: StageOptions): Promise<Revision> {
-    this.#text.read(this.key, text);
-    return this.#putStaged(await look(this.#etcd, this.#keys, callOf(options)), text, options);
+    return this.#doing('stage', async () => {
+      this.#text.read(this.key, text);
+      return this.#stageText(text, options);
+    });
   }
 
   /** Changes the share of the candidate. @throws ConfigConflictError there is none; what {@link Config.publish} throws. */
   async setShare(share: number, options: ChangeOptions = {}): Promise<Revision> {
-    const { seen, record } = await this.#lookStaged(options);
-    return this.#putStaged(seen, record.value, { ...options, share, message: record.message });
+    return this.#doing('setShare', async () => {
+      const { seen, record } = await this.#lookStaged(options);
+      return this.#putStaged(seen, record.value, { ...options, share, message: record.message });
+    });
   }
 
   /** The candidate; undefined when there is none. @throws ConfigError it does not fit. */
@@ -216,14 +217,25 @@ export class Config<T = unknown, In = T> {
 
   /** Publishes the candidate for all. @throws ConfigConflictError there is none; what {@link Config.publish} throws. */
   async promote(options: ChangeOptions & { readonly message?: string | undefined } = {}): Promise<Revision> {
-    const { seen, record } = await this.#lookStaged(options);
-    const { message = record.message } = options;
-    this.#text.read(this.#keys.staged, record.value, seen.staged?.modRevision);
-    return this.#replace(seen, record.value, { ...options, message });
+    return this.#doing('promote', async () => {
+      const { seen, record } = await this.#lookStaged(options);
+      const { message = record.message } = options;
+      this.#text.read(this.#keys.staged, record.value, seen.staged?.modRevision);
+      return this.#replace(seen, record.value, { ...options, message });
+    });
   }
 
   /** Takes the candidate away; done when there is none. @throws what {@link Config.publish} throws. */
   async abandon(options: ChangeOptions = {}): Promise<void> {
+    return this.#doing('abandon', () => this.#abandon(options));
+  }
+
+  /** In a span. Its name would be a whole key; what may be told of that the calls below tell. */
+  #doing<R>(verb: string, work: () => Promise<R>): Promise<R> {
+    return doing(this.#etcd, { recipe: 'Config', name: '', verb }, work);
+  }
+
+  async #abandon(options: ChangeOptions): Promise<void> {
     const seen = await look(this.#etcd, this.#keys, callOf(options));
     if (seen.staged === undefined) return;
     const change = {
@@ -235,6 +247,16 @@ export class Config<T = unknown, In = T> {
       isMade: (now: Seen) => now.staged === undefined && revisionIn(now) === revisionIn(seen),
     };
     await makeChange(this.#etcd, this.#keys, change, options);
+  }
+
+  async #rollBack(to: Revision, options: PublishOptions): Promise<Revision> {
+    const { signal, timeoutMs } = options;
+    const version = await readVersion(this.#etcd, this.#keys, to, { signal, timeoutMs });
+    if (version === undefined) throw new ConfigError('missing', this.key, { revision: to });
+    const text = this.#textOf(version.text, version.revision);
+    this.#text.read(this.key, text, version.revision);
+    const { message = `roll-back to ${version.revision}` } = options;
+    return this.#publishText(text, { ...options, message });
   }
 
   async #publishText(text: string, options: PublishOptions): Promise<Revision> {
@@ -303,6 +325,10 @@ export class Config<T = unknown, In = T> {
     const last = leaving.at(-1);
     // Up to and with the last one: those that are kept now are newer than all.
     return last === undefined ? kept : [...kept, op.delete({ from: this.#keys.versions, to: `${last.key}\0` })];
+  }
+
+  async #stageText(text: string, options: StageOptions): Promise<Revision> {
+    return this.#putStaged(await look(this.#etcd, this.#keys, callOf(options)), text, options);
   }
 
   #putStaged(seen: Seen, text: string, { share, message, ...options }: StageOptions): Promise<Revision> {

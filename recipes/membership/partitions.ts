@@ -30,6 +30,7 @@
  */
 
 import { type CallOptions, InvalidArgumentError, type KeyValue, type Revision } from '../../src/index.ts';
+import { doing } from '../../src/telemetry/recipes.ts';
 import { Contender, mayPass } from '../contender.ts';
 import { FencedKv } from '../fenced-kv.ts';
 import { following } from '../following.ts';
@@ -160,6 +161,7 @@ export class Partitions {
 /** What one member has. */
 class Share {
   readonly #session: Session;
+  readonly #name: string;
   readonly #root: string;
   readonly #members: string;
   readonly #claims: string;
@@ -187,6 +189,7 @@ class Share {
     stopTimeoutMs: number,
   ) {
     this.#session = session;
+    this.#name = name;
     this.#root = recipePrefix(name);
     this.#members = membersPrefix(name);
     this.#claims = claimsPrefix(name);
@@ -269,7 +272,8 @@ class Share {
   async #own(partition: string, stop: AbortSignal): Promise<boolean> {
     let contender: Contender | undefined;
     try {
-      contender = await this.#claim(partition);
+      const which = { recipe: 'Partitions', name: this.#name, verb: 'claim' };
+      contender = await doing(this.#session.etcd, which, () => this.#claim(partition));
     } finally {
       this.#claiming--;
       this.#claimSome();

@@ -3,14 +3,19 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { SpanStatusCode, trace } from '@opentelemetry/api';
 import type { ReadableSpan } from '@opentelemetry/sdk-trace-node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { z } from 'zod';
 import { Barrier } from '../../recipes/barrier.ts';
+import { Config } from '../../recipes/config/config.ts';
+import { ConfigError } from '../../recipes/config/errors.ts';
 import { Counter } from '../../recipes/counter.ts';
 import { Cron, type CronRun } from '../../recipes/cron/cron.ts';
 import { DoubleBarrier } from '../../recipes/double-barrier.ts';
 import { Latch } from '../../recipes/latch.ts';
 import { Membership } from '../../recipes/membership/membership.ts';
+import { Partitions } from '../../recipes/membership/partitions.ts';
 import { Mutex } from '../../recipes/mutex.ts';
 import { Session } from '../../recipes/session.ts';
+import { AbortError } from '../../src/index.ts';
 import { doing, handling, whileWaiting } from '../../src/telemetry/recipes.ts';
 import { startEtcd, type TestCluster } from '../../src/testing/index.ts';
 import { below, collectSpans, one } from '../support/spans.ts';
@@ -119,6 +124,51 @@ describe('a counter', () => {
     }
     const told = JSON.stringify(spans.finished.map(({ name, attributes }) => [name, attributes]));
     expect(told).not.toMatch(/77777777|88888888|99999999|spans-counter/);
+  });
+});
+
+describe('a configuration', () => {
+  it('is a span for each change, with its calls below, and says nothing of what is published', async () => {
+    const config = new Config<string>(server.client(), 'spans/config');
+    await using spans = collectSpans();
+    const first = await config.publish('text-1111');
+    await config.stage('text-2222', { share: 10 });
+    await config.setShare(20);
+    await config.promote();
+    await config.stage('text-3333', { share: 10 });
+    await config.abandon();
+    await config.rollBack(first);
+    for (const verb of ['publish', 'setShare', 'promote', 'abandon', 'rollBack'])
+      expect(below(spans, one(spans, `Config.${verb}`))).toContain('txn');
+    expect(spans.named('Config.stage')).toHaveLength(2);
+    const told = JSON.stringify(spans.finished.map(({ name, attributes }) => [name, attributes]));
+    expect(told).not.toMatch(/text-|spans/);
+  });
+
+  it('that does not fit is a span that failed', async () => {
+    const config = new Config(server.client(), 'spans/wrong', { schema: z.object({ limit: z.number() }) });
+    await using spans = collectSpans();
+    await expect(config.publish({ limit: 'none' } as never)).rejects.toThrow(ConfigError);
+    expect(one(spans, 'Config.publish').status.code).toBe(SpanStatusCode.ERROR);
+  });
+});
+
+describe('partitions', () => {
+  it('are a span for each claim', async () => {
+    await using session = await Session.open(server.client());
+    const stop = new AbortController();
+    const worked: string[] = [];
+    await using spans = collectSpans();
+    const running = new Partitions(session, 'spans-parts', { partitions: 2 }).run(
+      async ({ partition }) => {
+        if (worked.push(partition) === 2) stop.abort();
+      },
+      { signal: stop.signal },
+    );
+    await expect(running).rejects.toThrow(AbortError);
+    const claims = spans.named('Partitions.claim');
+    expect(claims).toHaveLength(2);
+    for (const claim of claims) expect(below(spans, claim)).toEqual(['txn']);
   });
 });
 
