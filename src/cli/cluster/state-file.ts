@@ -6,8 +6,9 @@
  *
  * @module
  */
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile, rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { makeDirectory } from '../../server/storage/make-directory.ts';
 
 /** Where a member is. */
 export interface MemberPlan {
@@ -53,7 +54,7 @@ export async function readState(dataDir: string): Promise<StateFile | undefined>
 
 /** Writes it, wholly or not at all. */
 export async function writeState(dataDir: string, state: StateFile): Promise<void> {
-  await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  await makeDirectory(dataDir);
   const file = fileIn(dataDir);
   await writeFile(`${file}.tmp`, `${JSON.stringify(state, undefined, 2)}\n`, { mode: 0o600 });
   await rename(`${file}.tmp`, file);

@@ -10,9 +10,10 @@
  * @module
  */
 import { createPrivateKey, webcrypto, X509Certificate } from 'node:crypto';
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
+import { makeDirectory } from '../storage/make-directory.ts';
 import { loadX509 } from './x509.ts';
 
 /** What certificate there is to be. */
@@ -56,7 +57,7 @@ export async function ensureSelfSigned(options: SelfSignedOptions): Promise<bool
   const files = selfSignedFiles(directory);
   if (await isUsable(files, timeOfDayMs)) return false;
   const { cert, key } = await makeSelfSigned(options);
-  await mkdir(directory, { recursive: true, mode: 0o700 });
+  await makeDirectory(directory);
   // A crash in between leaves a pair that does not go together, which is made anew.
   await replace(files.keyFile, key);
   await replace(files.certFile, cert);

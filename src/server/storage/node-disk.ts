@@ -10,9 +10,10 @@
  */
 /// <reference path="./fs-native-extensions.d.ts" />
 import { constants, fdatasync, writeSync } from 'node:fs';
-import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { type FileHandle, open, readdir, rename, rm } from 'node:fs/promises';
 import extensions from 'fs-native-extensions';
 import type { Disk, DiskFile } from './disk.ts';
+import { makeDirectory } from './make-directory.ts';
 
 /**
  * Up to here a write is made at once. It only copies into the system's memory, which takes less than handing it to
@@ -41,9 +42,7 @@ export const nodeDisk: Disk = {
     }
   },
 
-  async makeDirectory(directory) {
-    await mkdir(directory, { recursive: true, mode: 0o700 });
-  },
+  makeDirectory,
 
   rename,
 

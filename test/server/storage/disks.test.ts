@@ -1,9 +1,11 @@
 /** What both disks do alike. */
-import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Disk } from '../../../src/server/storage/disk.ts';
+import { makeDirectory } from '../../../src/server/storage/make-directory.ts';
 import { MemoryDisk } from '../../../src/server/storage/memory-disk.ts';
 import { nodeDisk } from '../../../src/server/storage/node-disk.ts';
 
@@ -84,4 +86,27 @@ it('is for its owner alone', async () => {
   await disk.makeDirectory(root);
   await (await disk.open(`${root}/f`, { mode: 'create' })).close();
   expect([(await stat(root)).mode & 0o777, (await stat(`${root}/f`)).mode & 0o777]).toEqual([0o700, 0o600]);
+});
+
+describe('a directory', () => {
+  it('is made once, though several make it, with those above it, and nobody else may look into them', async () => {
+    const folder = await mkdtemp(path.join(tmpdir(), 'disk-'));
+    made.push(folder);
+    const directory = `${folder}/a/b/c`;
+    await Promise.all([makeDirectory(directory), makeDirectory(directory), makeDirectory(`${folder}/a/b`)]);
+    for (const each of [directory, `${folder}/a/b`, `${folder}/a`]) expect((await stat(each)).mode & 0o777).toBe(0o700);
+  });
+
+  it('is not made where there is a file', async () => {
+    const folder = await mkdtemp(path.join(tmpdir(), 'disk-'));
+    made.push(folder);
+    await writeFile(`${folder}/file`, '');
+    await expect(makeDirectory(`${folder}/file`)).rejects.toThrow('EEXIST');
+    await expect(makeDirectory(`${folder}/file/a/b`)).rejects.toThrow(/EEXIST.*file'/);
+  });
+
+  // Node's own recursive `mkdir` never ends here, and takes a thread with it.
+  it.skipIf(!existsSync('/proc/self'))('is not made where nothing can be made', async () => {
+    await expect(makeDirectory('/proc/none/a/b')).rejects.toThrow('ENOENT');
+  });
 });
