@@ -222,6 +222,10 @@ function layoutOf<M>(options: ServiceRegistryOptions<M>): ServiceLayout<M> {
     if (prefix === undefined && metadata === undefined) return layout;
     throw new InvalidArgumentError('a layout of its own has its prefix and metadata already');
   }
+  if (layout !== 'json' && layout !== 'go')
+    throw new InvalidArgumentError(
+      `layout: there is no "${String(layout)}"; it is 'json', 'go' or a layout of one's own`,
+    );
   const make = layout === 'go' ? goLayout : jsonLayout;
   // Without a schema the metadata are what they are: M is what the program says it is.
   return metadata === undefined

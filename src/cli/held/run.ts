@@ -20,6 +20,7 @@ import {
   type Run,
   readArgs,
   runCommand,
+  UsageError,
   visible,
   wholeNumber,
   words,
@@ -96,6 +97,10 @@ export function runElect(context: CommandContext): Promise<number> {
     if (values.help) return help(run, ELECT_USAGE);
     const [name = ''] = words(positionals, ['NAME']);
     const getting = gettingOf(values, command);
+    const standing = ['value', 'ttl', 'wait', 'try'].filter((name) => values[name as 'value'] !== undefined);
+    const forWhoStands = [...standing.map((name) => `--${name}`), ...(command.length > 0 ? ['a command'] : [])];
+    if (values.listen && forWhoStands.length > 0)
+      throw new UsageError(`--listen: who only listens has no use for ${forWhoStands.join(', ')}`);
     await using etcd = connect(values, run.environment);
     if (values.listen) return await listen(etcd, run, name, values.json ?? false);
     return await hold(etcd, run, getting, async (session) => {

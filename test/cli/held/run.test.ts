@@ -114,6 +114,13 @@ it('leads while a command runs, and tells who leads', async () => {
   expect(tried.stderr.text).toContain('led by another');
 });
 
+it('refuses what who only listens has no use for', async () => {
+  const { begin } = await bed();
+  const { status, stderr } = begin(runElect, ['scheduler', '--listen', '--wait', '1s', '--try', '--', 'true']);
+  expect(await status).toBe(2);
+  expect(stderr.text).toContain('--listen: who only listens has no use for --wait, --try, a command');
+});
+
 it('says what it cannot start', async () => {
   const { begin } = await bed();
   const { status, stderr } = begin(runLock, ['jobs', '--', '/nowhere/at/all']);

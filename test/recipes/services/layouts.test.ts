@@ -5,6 +5,8 @@ import { z } from 'zod';
 import { goLayout } from '../../../recipes/services/go-layout.ts';
 import type { ServiceInstance } from '../../../recipes/services/instance.ts';
 import { jsonLayout } from '../../../recipes/services/json-layout.ts';
+import { ServiceRegistry } from '../../../recipes/services/service-registry.ts';
+import { Etcd, InvalidArgumentError } from '../../../src/index.ts';
 
 const INSTANCE: ServiceInstance = {
   name: 'eu/orders',
@@ -24,6 +26,11 @@ const INSTANCE: ServiceInstance = {
 const OWNER = { owner: 'me', host: 'h', pid: 1, since: 'now' };
 const record = (instance: ServiceInstance) => ({ instance, nonce: 'n', owner: OWNER });
 const text = (value: unknown): Uint8Array => Buffer.from(typeof value === 'string' ? value : JSON.stringify(value));
+
+it('is no layout that there is not', async () => {
+  await using etcd = new Etcd({ endpoints: '127.0.0.1:1' });
+  expect(() => new ServiceRegistry(etcd, { layout: 'xml' as 'json' })).toThrow(InvalidArgumentError);
+});
 
 describe.each([
   ['ours', jsonLayout()],
