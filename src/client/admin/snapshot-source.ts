@@ -16,6 +16,7 @@ import type { Caller } from '../connection/caller.ts';
 import { abortError } from '../connection/failures.ts';
 import { streamMessages } from '../connection/server-stream.ts';
 import { DeadlineError, EtcdError, InvalidArgumentError } from '../errors.ts';
+import { Budget } from './budget.ts';
 import { LOCAL_READ } from './traits.ts';
 
 /** How to take a snapshot. */
@@ -48,18 +49,18 @@ export class SnapshotSource {
   /** Told when it is stopped from outside, whether or not somebody waits for a message. */
   onStopped: ((reason: EtcdError) => void) | undefined;
 
-  private constructor(caller: Caller, options: SnapshotOptions) {
+  private constructor(caller: Caller, options: SnapshotOptions, budget: Budget | undefined) {
     const { signal, timeoutMs, idleTimeoutMs = IDLE_TIMEOUT_MS } = options;
     if (!(idleTimeoutMs > 0)) throw new InvalidArgumentError(`idleTimeoutMs ${idleTimeoutMs} is not a positive number`);
     this.#caller = caller;
     this.#idleTimeoutMs = idleTimeoutMs;
-    const call = { ...options, signal: this.#stop.signal };
+    const call = { ...(budget?.next() ?? options), signal: this.#stop.signal };
     // A member without a leader can be backed up. A learner too, but only since 3.5, and only if it is asked for.
     this.#messages = streamMessages(caller, Maintenance.snapshot, {}, LOCAL_READ, call);
     this.#offAbort = onAbort(signal, () => this.#giveUp(abortError(signal as AbortSignal)));
-    if (timeoutMs !== undefined && timeoutMs < Number.POSITIVE_INFINITY) {
-      const late = new DeadlineError(`no whole snapshot within ${Math.round(timeoutMs)} ms`);
-      this.#deadline = caller.clock.after(timeoutMs, () => this.#giveUp(late));
+    if (budget !== undefined) {
+      const late = new DeadlineError(`no whole snapshot within ${Math.round(timeoutMs as number)} ms`);
+      this.#deadline = caller.clock.after(budget.leftMs, () => this.#giveUp(late));
     }
   }
 
@@ -68,8 +69,11 @@ export class SnapshotSource {
    * by starting over, so a broken connection or a worn-out token gets two more tries.
    */
   static async open(caller: Caller, options: SnapshotOptions): Promise<OpenedSource> {
+    const { timeoutMs = Number.POSITIVE_INFINITY } = options;
+    // One for all tries: whoever waits has waited for those before, too.
+    const budget = timeoutMs === Number.POSITIVE_INFINITY ? undefined : new Budget(caller.clock, options, timeoutMs);
     for (let attempt = 1; ; attempt++) {
-      const source = new SnapshotSource(caller, options);
+      const source = new SnapshotSource(caller, options, budget);
       try {
         return { source, first: await source.next() };
       } catch (error) {

@@ -204,6 +204,17 @@ describe('snapshot', () => {
     expect(intime.clock.pending.all).toBe(0);
   });
 
+  it('counts the tries before the one that opens it in timeoutMs', async () => {
+    const { etcd, record, clock } = sending([broken], [broken], ['hang']);
+    const failing = failureOf(etcd, { timeoutMs: 2_000 });
+    await clock.advance(1_999);
+    expect([record.opened, record.cancelled]).toEqual([3, 0]);
+    await clock.advance(1);
+    expect(record.cancelled).toBe(1);
+    expect(await failing).toMatchObject({ code: 'deadline', message: expect.stringContaining('within 2000 ms') });
+    expect(clock.pending.all).toBe(0);
+  });
+
   it('stops the server when the reader leaves', async () => {
     const { etcd, record, clock } = sending(pieces(database, 512));
     const snapshot: SnapshotStream = await etcd.maintenance.snapshot();
