@@ -165,13 +165,13 @@ describeOnEtcd(
       let stopped = -1;
       try {
         using client = new RealClient(fronts.map(({ address }) => address));
-        const leases = await Promise.all(Array.from({ length: 20 }, () => client.leases.open({ ttlSeconds: 6 })));
+        const leases = await Promise.all(Array.from({ length: 20 }, () => client.leases.open({ ttlSeconds: 9 })));
         const carrying = (): number =>
           fronts.findIndex(({ calls }) => calls.some(({ path, ended }) => path === KEEP_ALIVE && !ended));
         await until(() => carrying() >= 0);
         stopped = carrying();
         members[stopped]!.pause();
-        await sleep(8_000);
+        await sleep(11_000);
         expect(leases.filter(({ alive }) => alive)).toHaveLength(20);
         expect(carrying()).not.toBe(stopped);
         for (const { id } of leases) expect((await client.leases.timeToLive(id)).ttlSeconds).toBeGreaterThanOrEqual(0);
@@ -186,12 +186,12 @@ describeOnEtcd(
 
     it('survive a leader that stops', async () => {
       using client = new RealClient(suite.cluster.endpoints);
-      const leases = await Promise.all(Array.from({ length: 20 }, () => client.leases.open({ ttlSeconds: 6 })));
+      const leases = await Promise.all(Array.from({ length: 20 }, () => client.leases.open({ ttlSeconds: 9 })));
       await sleep(2_500);
       const leader = await suite.cluster.leader();
       leader.pause();
       try {
-        await sleep(8_000);
+        await sleep(11_000);
         expect(leases.filter(({ alive }) => alive)).toHaveLength(20);
       } finally {
         leader.resume();
