@@ -147,12 +147,17 @@ export class Exchange {
     if (!this.#response.destroyed) this.#response.end();
   }
 
-  /** The body in parts. Throws when the client breaks off. */
-  chunks(): AsyncIterable<Buffer> {
-    return this.#request;
+  /** The body in parts. @throws RpcError when the client breaks off. */
+  async *chunks(): AsyncGenerator<Buffer, void, undefined> {
+    try {
+      yield* this.#request;
+    } catch {
+      // It may be known here sooner than by the answer's end.
+      throw GONE;
+    }
   }
 
-  /** All of the body. @throws RpcError when it is longer than `limitBytes`. */
+  /** All of the body. @throws RpcError when it is longer than `limitBytes`, or the client breaks off. */
   async body(limitBytes: number): Promise<string> {
     const chunks: Buffer[] = [];
     let bytes = 0;

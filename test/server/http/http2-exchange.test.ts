@@ -106,7 +106,7 @@ describe('a request over HTTP/2 that is no gRPC', () => {
     const exchange = exchanges[0] as Exchange;
     const body = exchange.body(100);
     served.send(reset(1));
-    await expect(body).rejects.toThrow('broken off');
+    await expect(body).rejects.toThrow('context canceled');
     await turn();
     expect(exchange.signal.aborted).toBe(true);
     exchange.json(200, {});

@@ -7,6 +7,7 @@ import tls from 'node:tls';
 import { describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import { PutRequest } from '../../../src/protocol/generated/etcdserverpb.ts';
+import { GrpcCode } from '../../../src/protocol/status.ts';
 import { deferred } from '../../../src/support/signals.ts';
 import { Certificates } from '../../support/certificates.ts';
 import { connectRaw, framed } from '../rpc/raw-client.ts';
@@ -207,6 +208,18 @@ describe('the port', () => {
     }
     const chunks = await socket.toArray();
     expect(String(Buffer.concat(chunks as Buffer[]))).toMatch(/^HTTP\/1.1 200 OK/);
+  });
+
+  it('takes a client that leaves in the middle of its request for that, and for no fault of its own', async () => {
+    await using server = await serve();
+    const socket = net.connect(server.port.port as number, '127.0.0.1');
+    socket.write('POST /v3/kv/put HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{');
+    const calls = server.metrics.calls.of(PUT);
+    while (calls.started === 0) await sleep(2);
+    socket.resetAndDestroy();
+    while (!calls.handled.some((count) => count > 0)) await sleep(2);
+    expect(calls.handled[GrpcCode.CANCELLED]).toBe(1);
+    expect(server.faults).toEqual([]);
   });
 
   it('serves both kinds over TLS, and clear ones beside where it should', async () => {
