@@ -3,10 +3,15 @@
  *
  * A member has one address for all its peers, so who calls has to be found out: by the process at the other end of the
  * connection, as Linux tells it (proc_net_tcp(5), proc_pid_fd(5)). From there on the bytes go through a fault proxy that
- * this pair has for itself. A connection whose caller is gone already is closed; where there is no `/proc` all callers
- * of a member share one link.
+ * this pair has for itself. A connection whose caller is gone already is closed, and so is one to a member that does not
+ * run; where there is no `/proc` all callers of a member share one link.
+ *
+ * All links run in this process, so nothing here may take long: Linux' table of connections takes a tenth of a second
+ * to read on a busy machine, and members that miss one call it twenty times a second. It is read beside other work, and
+ * once for all who wait for it.
  */
-import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { existsSync, readdirSync, readlinkSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import net from 'node:net';
 import { FaultProxy } from '../../support/fault-proxy.ts';
 
@@ -20,6 +25,10 @@ export class PeerNetwork implements AsyncDisposable {
   /** By caller, then by who is called. */
   readonly #links: FaultProxy[][] = [];
   readonly #sockets = new Set<net.Socket>();
+  /** The table of connections, as it is being read. */
+  #reading: Promise<string> | undefined;
+  /** And as it will be read after that. */
+  #nextReading: Promise<string> | undefined;
 
   private constructor(size: number, pidOf: (member: number) => number | undefined) {
     this.#size = size;
@@ -93,17 +102,19 @@ export class PeerNetwork implements AsyncDisposable {
   }
 
   #openDoor(to: number): Promise<net.Server> {
-    const door = net.createServer({ noDelay: true }, (caller) => this.#admit(caller, to));
+    const door = net.createServer({ noDelay: true }, (caller) => void this.#admit(caller, to));
     return new Promise((resolve, reject) => {
       door.once('error', reject);
       door.listen(0, '127.0.0.1', () => resolve(door));
     });
   }
 
-  #admit(caller: net.Socket, to: number): void {
+  async #admit(caller: net.Socket, to: number): Promise<void> {
     caller.on('error', () => {});
-    const from = existsSync(PROC) ? this.#callerOf(caller) : 0;
-    if (from === undefined) return void caller.destroy();
+    this.#sockets.add(caller);
+    caller.once('close', () => this.#sockets.delete(caller));
+    const from = this.#pidOf(to) === undefined ? undefined : await this.#callerOf(caller);
+    if (from === undefined || caller.destroyed) return void caller.destroy();
     const onward = net.connect({ host: '127.0.0.1', port: this.#link(from, to).port, noDelay: true });
     onward.on('error', () => {});
     for (const [one, other] of [
@@ -119,22 +130,29 @@ export class PeerNetwork implements AsyncDisposable {
     }
   }
 
-  #callerOf(caller: net.Socket): number | undefined {
-    const inode = inodeOf(caller.remotePort ?? 0, caller.localPort ?? 0);
+  async #callerOf({ remotePort, localPort }: net.Socket): Promise<number | undefined> {
+    if (!existsSync(PROC)) return 0;
+    const inode = inodeOf(await this.#connections(), remotePort ?? 0, localPort ?? 0);
     if (inode === undefined) return undefined;
-    const at = Array.from({ length: this.#size }, (_, i) => i).find((i) => hasSocket(this.#pidOf(i), inode));
-    return at;
+    return Array.from({ length: this.#size }, (_, i) => i).find((i) => hasSocket(this.#pidOf(i), inode));
+  }
+
+  /** The table as it is from now on: what is being read may be past the place of a new connection. */
+  #connections(): Promise<string> {
+    this.#nextReading ??= (this.#reading ?? Promise.resolve()).then(() => {
+      this.#nextReading = undefined;
+      this.#reading = readFile(PROC, 'latin1').catch(() => '');
+      return this.#reading;
+    });
+    return this.#nextReading;
   }
 }
 
-/** The socket that a process of this machine has at its end of a loopback connection. */
-function inodeOf(localPort: number, remotePort: number): string | undefined {
-  const hex = (port: number): string => `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
-  for (const line of readFileSync(PROC, 'latin1').split('\n')) {
-    const fields = line.trim().split(/\s+/);
-    if (fields[1]?.endsWith(hex(localPort)) && fields[2]?.endsWith(hex(remotePort))) return fields[9];
-  }
-  return undefined;
+/** The socket that a process of this machine has at its end of a connection on 127.0.0.1. */
+function inodeOf(table: string, localPort: number, remotePort: number): string | undefined {
+  const hex = (port: number): string => port.toString(16).toUpperCase().padStart(4, '0');
+  const at = table.indexOf(`:${hex(localPort)} 0100007F:${hex(remotePort)} `);
+  return at < 0 ? undefined : table.slice(at, table.indexOf('\n', at)).split(/\s+/)[8];
 }
 
 function hasSocket(pid: number | undefined, inode: string): boolean {
