@@ -2,7 +2,8 @@
  * The mutex: one holder at a time, in the order of arrival.
  *
  * Keys: `<name>/<lease>-<nonce>`, each hanging on its session's lease; the oldest holds.
- * Compatible with Go's `concurrency.Mutex` and `etcdctl lock`, in both directions.
+ * Compatible with Go's `concurrency.Mutex` and `etcdctl lock`, in both directions; they have
+ * to write a slash in the name as `%2F` (names.ts).
  *
  * Round trips: acquire 1 when nobody is ahead; otherwise 1, a watch of the key just ahead
  * (so a release wakes one waiter), and 1 to confirm. Release 1. A `tryAcquire` that fails
@@ -115,7 +116,10 @@ export class Mutex {
   readonly #reentrant: boolean;
   readonly #lockDelaySeconds: number;
 
-  /** @throws InvalidArgumentError for an empty name, or a delay that is no whole number of seconds. */
+  /**
+   * @param name Best without `/` and `%` where etcdctl or Go share the lock: they meet `a/b` under `a%2Fb`.
+   * @throws InvalidArgumentError for an empty name, or a delay that is no whole number of seconds.
+   */
   constructor(session: Session, name: string, options: MutexOptions = {}) {
     const { reentrant = false, lockDelaySeconds = 0 } = options;
     if (!Number.isSafeInteger(lockDelaySeconds) || lockDelaySeconds < 0) {

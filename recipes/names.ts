@@ -3,7 +3,8 @@
  *
  * A recipe called `orders` lives under `orders/`, as Go's `concurrency` package and
  * `etcdctl lock` have it, so programs in both languages meet at the same keys. A slash in
- * a name is escaped: otherwise whoever holds `a/b` would stand in the queue of `a`.
+ * a name is escaped: otherwise whoever holds `a/b` would stand in the queue of `a`. Go and
+ * etcdctl escape nothing: they meet our `a/b` under `a%2Fb`, and their `a/b` meets none of ours.
  *
  * @module
  */

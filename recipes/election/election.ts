@@ -4,7 +4,8 @@
  * Keys: `<name>/<lease>-<nonce>` for each candidate, its value what it stands for, hanging
  * on its session's lease; the oldest leads. Its create revision is the term. Compatible with
  * Go's `concurrency.Election` and `etcdctl elect`, in both directions: they see our values,
- * and we theirs. For a hand-over under way also `<name>%hand-over`.
+ * and we theirs; they have to write a slash in the name as `%2F` (names.ts). For a hand-over
+ * under way also `<name>%hand-over`.
  *
  * Round trips: campaign 1 when nobody is ahead; otherwise 1, a watch of the key just ahead
  * and of the own (so a resignation wakes one candidate, and one whose session dies knows at
@@ -77,7 +78,10 @@ type Settled<T> = T extends undefined ? undefined : Leadership;
 export class Election extends ElectionView {
   readonly #session: Session;
 
-  /** @throws InvalidArgumentError for an empty name. */
+  /**
+   * @param name Best without `/` and `%` where etcdctl or Go take part: they meet `a/b` under `a%2Fb`.
+   * @throws InvalidArgumentError for an empty name.
+   */
   constructor(session: Session, name: string) {
     super(session.etcd, name);
     this.#session = session;

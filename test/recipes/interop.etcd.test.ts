@@ -67,6 +67,22 @@ describeOnEtcd('Interoperation with etcdctl lock', (suite) => {
     await lock.guard({ then: [] });
   });
 
+  it('etcdctl meets a name with a slash under its escaped form, and under no other', async () => {
+    await using actor = await open();
+    const name = uniqueName(suite);
+    const mutex = new Mutex(actor.session, `${name}/job`);
+    const meant = etcdctlLock(`${name}%2Fjob`);
+    const key = await meant.acquired;
+    expect(await mutex.tryAcquire()).toMatchObject({ acquired: false, holder: { key } });
+    await meant.release();
+    const other = etcdctlLock(`${name}/job`);
+    await other.acquired;
+    const tried = await mutex.tryAcquire();
+    expect(tried.acquired).toBe(true);
+    if (tried.acquired) await tried.lock.release();
+    await other.release();
+  });
+
   it('both stand in one queue, in the order of their coming', async () => {
     await using actor = await open();
     const name = uniqueName(suite);
