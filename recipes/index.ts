@@ -78,7 +78,7 @@ export {
   type ReleaseRequestResult,
   type TryAcquireResult,
 } from './mutex.ts';
-export type { Owner } from './names.ts';
+export type { NameOptions, Owner } from './names.ts';
 export { type DelayedItem, DelayQueue, type DelayQueueOptions, type Due } from './queue/delay-queue.ts';
 export {
   LOWEST_PRIORITY,

@@ -2,8 +2,8 @@
  * The mutex: one holder at a time, in the order of arrival.
  *
  * Keys: `<name>/<lease>-<nonce>`, each hanging on its session's lease; the oldest holds.
- * Compatible with Go's `concurrency.Mutex` and `etcdctl lock`, in both directions; they have
- * to write a slash in the name as `%2F` (names.ts).
+ * Compatible with Go's `concurrency.Mutex` and `etcdctl lock`, in both directions; where the
+ * name has a slash, with `rawName` (names.ts).
  *
  * Round trips: acquire 1 when nobody is ahead; otherwise 1, a watch of the key just ahead
  * (so a release wakes one waiter), and 1 to confirm. Release 1. A `tryAcquire` that fails
@@ -40,7 +40,7 @@ import {
 import { type Asking, acquiring } from '../src/telemetry/recipes.ts';
 import { Contender } from './contender.ts';
 import { Held, type HoldingOptions, runHeld } from './held.ts';
-import { isParticipant, type Owner, ownerText, parseOwner, recipePrefix } from './names.ts';
+import { isParticipant, type NameOptions, type Owner, ownerText, parseOwner, recipePrefix } from './names.ts';
 import { heldHere, holdingHere } from './reentrance.ts';
 import { LISTENS, type ReleaseRequest, requestReader, withRequest } from './release-requests.ts';
 import type { Session } from './session.ts';
@@ -49,7 +49,7 @@ import { NEWEST_TWO, untilTurn } from './turn.ts';
 import { type Wait, type WaitOptions, waiting } from './waiting.ts';
 
 /** What a {@link Mutex} does besides. */
-export interface MutexOptions {
+export interface MutexOptions extends NameOptions {
   /**
    * Whether work under {@link Mutex.run} may take the same lock again. Inside the work, and
    * what it calls, `acquire`, `tryAcquire` and `run` then return at once, with another
@@ -117,7 +117,7 @@ export class Mutex {
   readonly #lockDelaySeconds: number;
 
   /**
-   * @param name Best without `/` and `%` where etcdctl or Go share the lock: they meet `a/b` under `a%2Fb`.
+   * @param name With a `/` or `%` it is another lock than etcdctl's and Go's of that name, unless `rawName` is true.
    * @throws InvalidArgumentError for an empty name, or a delay that is no whole number of seconds.
    */
   constructor(session: Session, name: string, options: MutexOptions = {}) {
@@ -127,7 +127,7 @@ export class Mutex {
     }
     this.#session = session;
     this.name = name;
-    this.#prefix = recipePrefix(name);
+    this.#prefix = recipePrefix(name, options);
     this.#reentrant = reentrant;
     this.#lockDelaySeconds = lockDelaySeconds;
   }

@@ -4,7 +4,7 @@
  * A recipe called `orders` lives under `orders/`, as Go's `concurrency` package and
  * `etcdctl lock` have it, so programs in both languages meet at the same keys. A slash in
  * a name is escaped: otherwise whoever holds `a/b` would stand in the queue of `a`. Go and
- * etcdctl escape nothing: they meet our `a/b` under `a%2Fb`, and their `a/b` meets none of ours.
+ * etcdctl escape nothing: they meet our `a/b` under `a%2Fb`, and theirs is met by a raw name.
  *
  * @module
  */
@@ -13,11 +13,21 @@ import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { formatId, InvalidArgumentError, type KeyValue, type LeaseId } from '../src/index.ts';
 
+/** How a name becomes a key, for the recipes that programs in Go share. */
+export interface NameOptions {
+  /**
+   * Whether the name stands in keys as it is, as with Go's `concurrency` and etcdctl: to share `team/job` or `/my-lock/`
+   * with them. All who mean the same must say the same. Names can nest then: a range of `team/` has the keys of
+   * `team/job` in it. Default false: `/` is written `%2F`, and `%` as `%25`.
+   */
+  readonly rawName?: boolean | undefined;
+}
+
 /** The prefix of a recipe's keys. @throws InvalidArgumentError for an empty name, and for one that is no string. */
-export function recipePrefix(name: string): string {
+export function recipePrefix(name: string, { rawName = false }: NameOptions = {}): string {
   if (typeof name !== 'string') throw new InvalidArgumentError('the name is no string');
   if (name === '') throw new InvalidArgumentError('the name is empty');
-  return `${escapeName(name)}/`;
+  return `${rawName ? name : escapeName(name)}/`;
 }
 
 /** A name as one part of a key: without a slash. */

@@ -4,8 +4,8 @@
  * Keys: `<name>/<lease>-<nonce>` for each candidate, its value what it stands for, hanging
  * on its session's lease; the oldest leads. Its create revision is the term. Compatible with
  * Go's `concurrency.Election` and `etcdctl elect`, in both directions: they see our values,
- * and we theirs; they have to write a slash in the name as `%2F` (names.ts). For a hand-over
- * under way also `<name>%hand-over`.
+ * and we theirs; where the name has a slash, with `rawName` (names.ts). For a hand-over under
+ * way also `<name>%hand-over`.
  *
  * Round trips: campaign 1 when nobody is ahead; otherwise 1, a watch of the key just ahead
  * and of the own (so a resignation wakes one candidate, and one whose session dies knows at
@@ -35,7 +35,7 @@ import {
 } from '../../src/index.ts';
 import { type Asking, acquiring } from '../../src/telemetry/recipes.ts';
 import { Contender, untilChanged } from '../contender.ts';
-import { isParticipant, isParticipantKey } from '../names.ts';
+import { isParticipant, isParticipantKey, type NameOptions } from '../names.ts';
 import type { Session } from '../session.ts';
 import { tryEnter } from '../try-enter.ts';
 import { NEWEST_TWO } from '../turn.ts';
@@ -79,11 +79,11 @@ export class Election extends ElectionView {
   readonly #session: Session;
 
   /**
-   * @param name Best without `/` and `%` where etcdctl or Go take part: they meet `a/b` under `a%2Fb`.
+   * @param name With a `/` or `%` it is another election than etcdctl's and Go's of that name, unless `rawName` is true.
    * @throws InvalidArgumentError for an empty name.
    */
-  constructor(session: Session, name: string) {
-    super(session.etcd, name);
+  constructor(session: Session, name: string, options: NameOptions = {}) {
+    super(session.etcd, name, options);
     this.#session = session;
   }
 

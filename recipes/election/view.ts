@@ -12,7 +12,7 @@
 
 import type { CallOptions, Etcd, KeyValue, LeaseId, Revision } from '../../src/index.ts';
 import { following } from '../following.ts';
-import { isParticipant, recipePrefix } from '../names.ts';
+import { isParticipant, type NameOptions, recipePrefix } from '../names.ts';
 
 /** Somebody leads. */
 export interface ElectionLeader {
@@ -56,10 +56,10 @@ export class ElectionView {
   protected readonly etcd: Etcd;
 
   /** @throws InvalidArgumentError for an empty name. */
-  constructor(etcd: Etcd, name: string) {
+  constructor(etcd: Etcd, name: string, options: NameOptions = {}) {
     this.etcd = etcd;
     this.name = name;
-    this.prefix = recipePrefix(name);
+    this.prefix = recipePrefix(name, options);
   }
 
   /** Who leads; undefined when nobody does. One round trip. */

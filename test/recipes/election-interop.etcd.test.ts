@@ -49,6 +49,20 @@ describeOnEtcd('elections and etcdctl', (suite) => {
     await expectEmpty(a.etcd, `${name}/`);
   });
 
+  it('meet etcdctl elect under a name with a slash if that stands as it is', async () => {
+    await using a = await Program.start(suite);
+    const name = `${newName()}/head`;
+    const theirs = suite.cluster.spawnEtcdctl(['elect', name, 'theirs']);
+    await untilKeys(a.etcd, `${name}/`, 1);
+    const election = new Election(a.session, name, { rawName: true });
+    const ours = election.campaign({ value: 'ours' });
+    await untilKeys(a.etcd, `${name}/`, 2);
+    expect(await new ElectionView(a.etcd, name, { rawName: true }).leader()).toMatchObject({ value: 'theirs' });
+    await end(theirs);
+    await (await ours).resign();
+    await expectEmpty(a.etcd, `${name}/`);
+  });
+
   it('keep etcdctl elect waiting while they lead, and tell etcdctl elect -l what they stand for', async () => {
     await using a = await Program.start(suite);
     const name = newName();

@@ -83,6 +83,25 @@ describeOnEtcd('Interoperation with etcdctl lock', (suite) => {
     await other.release();
   });
 
+  it('meets etcdctl under a name with a slash if that stands as it is', async () => {
+    await using actor = await open();
+    const name = `${uniqueName(suite)}/100%/job`;
+    const mutex = new Mutex(actor.session, name, { rawName: true });
+    const theirs = etcdctlLock(name);
+    const key = await theirs.acquired;
+    expect(await mutex.tryAcquire()).toMatchObject({ acquired: false, holder: { key } });
+    const waiting = mutex.acquire();
+    await untilCount(actor.etcd, `${name}/`, 2);
+    const behind = etcdctlLock(name);
+    await untilCount(actor.etcd, `${name}/`, 3);
+    await theirs.release();
+    const lock = await waiting;
+    expect(lock.key).toMatch(new RegExp(`^${name}/[0-9a-f]+-`));
+    await lock.release();
+    await behind.acquired;
+    await behind.release();
+  });
+
   it('both stand in one queue, in the order of their coming', async () => {
     await using actor = await open();
     const name = uniqueName(suite);

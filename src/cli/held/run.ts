@@ -1,7 +1,7 @@
 /**
  * The commands `lock` and `elect`: something is held for as long as a command runs, or until a signal comes.
  *
- * They meet `etcdctl lock` and `etcdctl elect` under the same names. With a command the exit status is the command's;
+ * They meet `etcdctl lock` and `etcdctl elect` under the same names, those with a slash by `--raw-name`. With a command the exit status is the command's;
  * without one the key is printed when it is held, and the status is that of the signal that ended it. When it is lost the
  * status is 1.
  *
@@ -33,7 +33,8 @@ ETCDKIT_FENCING_TOKEN, and is killed when what is held is lost. Without one it i
 
 const HELD_FLAGS_USAGE = `  --ttl SECONDS   how long the cluster waits for a holder that it does not hear of. Default: 15
   --wait TIME     how long to wait for it, as 500ms or 5s. Default: for ever
-  --try           do not wait: exit status 1 when somebody else has it`;
+  --try           do not wait: exit status 1 when somebody else has it
+  --raw-name      NAME stands in keys as it is, as with etcdctl; else a / in it is written as %2F`;
 
 const LOCK_USAGE = `Usage: etcdkit lock NAME [flags] [-- COMMAND [ARGUMENT…]]
 
@@ -59,7 +60,7 @@ ${CONNECTION_USAGE}`;
 
 const text = { type: 'string' } as const;
 const flag = { type: 'boolean' } as const;
-const HELD_FLAGS = { ...CONNECTION_FLAGS, ttl: text, wait: text, try: flag } as const;
+const HELD_FLAGS = { ...CONNECTION_FLAGS, ttl: text, wait: text, try: flag, 'raw-name': flag } as const;
 
 /** How to get what is to be held. */
 interface Getting {
@@ -79,7 +80,7 @@ export function runLock(context: CommandContext): Promise<number> {
     const getting = gettingOf(values, command);
     await using etcd = connect(values, run.environment);
     return await hold(etcd, run, getting, async (session) => {
-      const mutex = new Mutex(session, name);
+      const mutex = new Mutex(session, name, { rawName: values['raw-name'] });
       const wait = { signal: run.signal, timeoutMs: getting.timeoutMs };
       if (!getting.isTry) return mutex.acquire(wait);
       const tried = await mutex.tryAcquire(wait);
@@ -102,9 +103,10 @@ export function runElect(context: CommandContext): Promise<number> {
     if (values.listen && forWhoStands.length > 0)
       throw new UsageError(`--listen: who only listens has no use for ${forWhoStands.join(', ')}`);
     await using etcd = connect(values, run.environment);
-    if (values.listen) return await listen(etcd, run, name, values.json ?? false);
+    const names = { rawName: values['raw-name'] };
+    if (values.listen) return await listen(run, new ElectionView(etcd, name, names), values.json ?? false);
     return await hold(etcd, run, getting, async (session) => {
-      const election = new Election(session, name);
+      const election = new Election(session, name, names);
       const options = { signal: run.signal, timeoutMs: getting.timeoutMs, value: values.value };
       if (!getting.isTry) return election.campaign(options);
       const tried = await election.tryCampaign(options);
@@ -160,9 +162,9 @@ function aborted(signal: AbortSignal): Promise<void> {
   });
 }
 
-async function listen(etcd: Etcd, run: Run, name: string, json: boolean): Promise<undefined> {
+async function listen(run: Run, election: ElectionView, json: boolean): Promise<undefined> {
   try {
-    for await (const state of new ElectionView(etcd, name).observe({ signal: run.signal })) {
+    for await (const state of election.observe({ signal: run.signal })) {
       const line =
         state.kind === 'vacant' ? 'nobody leads' : `${visible(state.value)} leads since revision ${state.term}`;
       run.stdout.write(`${json ? jsonText(state) : line}\n`);

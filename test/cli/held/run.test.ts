@@ -114,6 +114,18 @@ it('leads while a command runs, and tells who leads', async () => {
   expect(tried.stderr.text).toContain('led by another');
 });
 
+it('meets etcdctl under a name with a slash by --raw-name, and leaves it alone without', async () => {
+  const { begin, program, etcd } = await bed();
+  await using session = await Session.open(etcd);
+  await using _lock = await new Mutex(session, 'team/job', { rawName: true }).acquire();
+  await using _leader = await new Election(session, 'team/head', { rawName: true }).campaign();
+  const [, command] = program('');
+  expect(await begin(runLock, ['team/job', '--try', '--raw-name', ...command]).status).toBe(1);
+  expect(await begin(runLock, ['team/job', '--try', ...command]).status).toBe(0);
+  expect(await begin(runElect, ['team/head', '--try', '--raw-name', ...command]).status).toBe(1);
+  expect(await begin(runElect, ['team/head', '--try', ...command]).status).toBe(0);
+});
+
 it('refuses what who only listens has no use for', async () => {
   const { begin } = await bed();
   const { status, stderr } = begin(runElect, ['scheduler', '--listen', '--wait', '1s', '--try', '--', 'true']);
