@@ -14,6 +14,12 @@ const benchTypes: Step = { name: 'types of bench/', command: ['tsc', '-p', 'tsco
 /** Without it the suites say what is missing, and in CI fail. */
 const etcd: Step = { name: 'real etcd', command: ['tsx', 'scripts/etcd.ts'] };
 
+/** Suites as they are while members are in trouble: two of them, half a minute. */
+const churn: Step = {
+  name: 'churn, two suites',
+  command: ['tsx', 'scripts/churn.ts', '--seed', '11', 'test/recipes/latch', 'test/conformance/txn'],
+};
+
 /** Consensus: etcd's traces, clusters and whole members under faults, and some of the faults that these must catch. */
 const consensus: readonly Step[] = [
   { name: 'simulation, 2,000 seeds', command: ['tsx', 'scripts/simulate.ts', '--seeds', '2000', '--seed', '1'] },
@@ -37,6 +43,7 @@ const stages: readonly (readonly [steps: readonly Step[], atOnce: number])[] = [
   [[benchTypes, suite('package')], 2],
   // Last and alone: it is about time, and a busy machine makes it slow.
   [[suite('etcd', true)], 1],
+  [[churn], 1],
 ];
 
 let total = NO_COUNTS;

@@ -70,6 +70,16 @@ export class EtcdctlError extends Error {
   }
 }
 
+/** What a cluster is made of, by whoever has started it. */
+export interface EtcdClusterParts {
+  readonly version: EtcdVersion;
+  readonly members: readonly EtcdMember[];
+  readonly binaries: EtcdBinaries;
+  readonly tls?: ClusterTls | undefined;
+  /** Called once all members have ended. */
+  release(): Promise<void>;
+}
+
 /** A running cluster. Dispose it: its processes are killed and its folders removed. */
 export class EtcdCluster implements AsyncDisposable {
   /** The release line asked for. */
@@ -77,23 +87,14 @@ export class EtcdCluster implements AsyncDisposable {
   readonly members: readonly EtcdMember[];
   readonly binaries: EtcdBinaries;
   readonly tls: ClusterTls | undefined;
-  readonly #folder: TempFolder;
-  readonly #ports: readonly number[];
+  readonly #release: () => Promise<void>;
 
-  private constructor(
-    version: EtcdVersion,
-    members: readonly EtcdMember[],
-    binaries: EtcdBinaries,
-    tls: ClusterTls | undefined,
-    folder: TempFolder,
-    ports: readonly number[],
-  ) {
+  protected constructor({ version, members, binaries, tls, release }: EtcdClusterParts) {
     this.version = version;
     this.members = members;
     this.binaries = binaries;
     this.tls = tls;
-    this.#folder = folder;
-    this.#ports = ports;
+    this.#release = release;
   }
 
   /** Starts a cluster and waits until every member is healthy. A port that somebody else took means another try. */
@@ -154,7 +155,11 @@ export class EtcdCluster implements AsyncDisposable {
       const args = [...own, ...shared, ...(options.flags ?? [])];
       return new EtcdMember({ ...seat, binary: binaries.etcd, args, env, tls: probeTls });
     });
-    return new EtcdCluster(options.version, members, binaries, tls, folder, ports);
+    const release = async (): Promise<void> => {
+      releasePorts(ports);
+      await folder.remove();
+    };
+    return new EtcdCluster({ version: options.version, members, binaries, tls, release });
   }
 
   /** Client URLs of all members, running or not. */
@@ -258,8 +263,7 @@ export class EtcdCluster implements AsyncDisposable {
 
   async #stop(): Promise<void> {
     await Promise.all(this.members.map((member) => member.kill()));
-    releasePorts(this.#ports);
-    await this.#folder.remove();
+    await this.#release();
   }
 }
 

@@ -8,13 +8,14 @@
 import { rm } from 'node:fs/promises';
 import { loadavg } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type EtcdVersion, ensureEtcd, unsupportedArchEnv } from '../../../scripts/etcd.ts';
-import { Cluster } from '../../../src/protocol/generated/etcdserverpb.ts';
+import { BUNDLED_VARIABLE, type EtcdVersion, ensureEtcd, unsupportedArchEnv } from '../../../scripts/etcd.ts';
+import { Cluster, Maintenance } from '../../../src/protocol/generated/etcdserverpb.ts';
 import { EtcdMember } from '../../support/etcd-member.ts';
 import { TempFolder } from '../../support/lifeline.ts';
 import { freePorts, releasePorts } from '../../support/ports.ts';
 import { buildServer, type ServerBuild } from '../../support/server-build.ts';
 import { PeerNetwork } from './cluster-network.ts';
+import { TortureFailure } from './ledger.ts';
 import { WireClient } from './wire-client.ts';
 
 /** For what has to come about in the end, on a machine that is busy. */
@@ -48,7 +49,8 @@ export interface ClusterSeat {
 export class TorturedCluster implements AsyncDisposable {
   readonly seats: ClusterSeat[] = [];
   readonly network: PeerNetwork;
-  readonly #build: ServerBuild;
+  /** Of its own, unless there is one for the whole run. */
+  readonly #build: ServerBuild | undefined;
   readonly #folder: TempFolder;
   readonly #ports: readonly number[];
   readonly #flags: readonly string[];
@@ -57,7 +59,7 @@ export class TorturedCluster implements AsyncDisposable {
   readonly #noted = new Set<EtcdMember>();
 
   private constructor(
-    build: ServerBuild,
+    build: ServerBuild | undefined,
     folder: TempFolder,
     ports: readonly number[],
     network: PeerNetwork,
@@ -85,7 +87,8 @@ export class TorturedCluster implements AsyncDisposable {
     };
     const targets = Array.from({ length: places }, (_, i) => `127.0.0.1:${ports[2 * i + 1]}`);
     const network = await PeerNetwork.open(targets, pidOf);
-    const cluster = new TorturedCluster(buildServer(), folder, ports, network, flags);
+    const build = process.env[BUNDLED_VARIABLE] === undefined ? buildServer() : undefined;
+    const cluster = new TorturedCluster(build, folder, ports, network, flags);
     for (let index = 0; index < places; index++) {
       const seat = {
         index,
@@ -222,6 +225,22 @@ export class TorturedCluster implements AsyncDisposable {
     await this.spawn(seat);
   }
 
+  /** Waits until all members have the same at a revision. @throws TortureFailure when after so many ms they do not. */
+  async agree(revision: number | bigint, ms: number): Promise<void> {
+    const deadline = performance.now() + ms;
+    for (;;) {
+      const hashes = await Promise.all(
+        this.seats.map((seat) =>
+          this.patiently((client) => client.unary(Maintenance.hashKV, { revision: BigInt(revision) }), [seat]),
+        ),
+      );
+      const views = hashes.map(({ header, hash, compactRevision }) => `${header?.revision} ${hash} ${compactRevision}`);
+      if (new Set(views).size === 1) return;
+      if (performance.now() > deadline) throw new TortureFailure(`the members differ: ${views.join(', ')}`);
+      await sleep(RETRY_MS);
+    }
+  }
+
   /** What has ended by itself, with its log. */
   get crashes(): readonly string[] {
     for (const { member } of this.seats) this.#note(member);
@@ -231,7 +250,7 @@ export class TorturedCluster implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.seats.map(({ member }) => member.kill()));
     await this.network[Symbol.asyncDispose]();
-    this.#build[Symbol.dispose]();
+    this.#build?.[Symbol.dispose]();
     releasePorts(this.#ports);
     await this.#folder.remove();
   }
@@ -254,7 +273,8 @@ export class TorturedCluster implements AsyncDisposable {
     ];
     const bundled = version === 'bundled';
     const binary = bundled ? process.execPath : (await ensureEtcd(version)).etcd;
-    const own = bundled ? [this.#build.main, 'server'] : [];
+    const main = this.#build?.main ?? process.env[BUNDLED_VARIABLE] ?? '';
+    const own = bundled ? [main, 'server'] : [];
     const env = { PATH: process.env.PATH, HOME: process.env.HOME, ...unsupportedArchEnv };
     seat.member = new EtcdMember({ name, clientUrl, peerUrl, dataDir, binary, args: [...own, ...args], env });
   }

@@ -11,7 +11,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { EtcdVersion } from '../../../scripts/etcd.ts';
-import { Lease, Maintenance } from '../../../src/protocol/generated/etcdserverpb.ts';
+import { Lease } from '../../../src/protocol/generated/etcdserverpb.ts';
 import { covers, type Finding, type LogEntry, Recorder } from '../../checkers/history.ts';
 import { checkLeases, type Reign } from '../../checkers/lease-checker.ts';
 import { checkHistory, clientRevisions } from '../../checkers/linearizability.ts';
@@ -38,7 +38,6 @@ const LEASE_QUIET_MS = 3_000 + ELECTION_MS + LEASE_SLACK_MS + 500;
 const IN_FLIGHT_MS = 10_000;
 /** A round has a fault for each of so many ms, however busy the machine is. */
 const FAULT_EVERY_MS = 10_000;
-const POLL_MS = 100;
 const SHOWN_FINDINGS = 5;
 /** Longer than any run. */
 const TTL_SECONDS = 1_000_000n;
@@ -169,7 +168,7 @@ class Rounds {
       complete.set(watcher, last);
       await watcher.reach(last, SETTLE_MS);
     }
-    await this.#compareHashes(revision);
+    await this.#cluster.agree(revision, SETTLE_MS);
     // Who leads now has led all along only if nobody was elected meanwhile.
     const reigns = term !== undefined && term === this.#report.term ? [{ fromMs, toMs: endMs }] : [];
     return { start, log, reigns, revision, complete, endMs };
@@ -231,21 +230,6 @@ class Rounds {
     const all = await Promise.all(this.#cluster.seats.map(({ member }) => member.status().catch(() => undefined)));
     const terms = new Set(all.map((status) => status?.raftTerm));
     return terms.size === 1 ? all[0]?.raftTerm : undefined;
-  }
-
-  async #compareHashes(revision: number): Promise<void> {
-    const deadline = performance.now() + SETTLE_MS;
-    for (;;) {
-      const hashes = await Promise.all(
-        this.#cluster.seats.map((seat) =>
-          this.#cluster.patiently((client) => client.unary(Maintenance.hashKV, { revision: BigInt(revision) }), [seat]),
-        ),
-      );
-      const views = hashes.map(({ header, hash, compactRevision }) => `${header?.revision} ${hash} ${compactRevision}`);
-      if (new Set(views).size === 1) return;
-      if (performance.now() > deadline) throw new TortureFailure(`the members differ: ${views.join(', ')}`);
-      await sleep(POLL_MS);
-    }
   }
 }
 
