@@ -20,6 +20,18 @@ const NAMED: ReadonlyMap<string, string> = new Map([
   ['a fleet of services', 'it hurts members itself, for minutes'],
 ]);
 
+const RESTARTS = 'it restarts the member that it waits on';
+
+const TESTS: ReadonlyMap<string, string> = new Map([
+  ['a place in the queue outlives a restart of the server, and a look that finds it away is made again', RESTARTS],
+  ['waits on while the member is away', RESTARTS],
+]);
+
+/** Why a test has to be left out before it begins: what it has begun when it is left out would go on. */
+export function unfitTest(name: string): string | undefined {
+  return TESTS.get(name);
+}
+
 /** Why a suite can't be had; undefined if it can. */
 export function unfitForChurn(name: string, options: EtcdSuiteOptions): string | undefined {
   const { members, tls = 'none', authToken, authTokenTtlSeconds, env } = options;

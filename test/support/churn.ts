@@ -63,6 +63,8 @@ export class ChurnedCluster extends EtcdCluster {
   #victim: ClusterSeat | undefined;
   #undo: () => Promise<unknown> = async () => {};
   #refuse: (reason: string) => never = throwReason;
+  /** Settled when the last trouble is there. */
+  #moved: Promise<unknown> = Promise.resolve();
 
   private constructor(options: ChurnOptions, binaries: EtcdBinaries, tortured: TorturedCluster) {
     const shown: EtcdMember[] = [];
@@ -87,12 +89,20 @@ export class ChurnedCluster extends EtcdCluster {
   }
 
   /**
-   * Undoes the last trouble and makes the next one.
+   * Undoes the last trouble and makes the next one; where tests run at once, one after the other: then trouble moves on
+   * while some of them run.
    *
    * @param refuse Called with the reason when a test does what can't be done here; must throw.
    * @returns what has befallen whom, such as `stop of m1, the leader`
    */
-  async moveOn(refuse: (reason: string) => never): Promise<string> {
+  moveOn(refuse: (reason: string) => never): Promise<string> {
+    const move = (): Promise<string> => this.#moveOn(refuse);
+    const moving = this.#moved.then(move, move);
+    this.#moved = moving;
+    return moving;
+  }
+
+  async #moveOn(refuse: (reason: string) => never): Promise<string> {
     await this.#heal();
     this.#refuse = refuse;
     if (this.#next.length === 0) this.#next = [...troubles];

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe } from 'vitest';
 import { type EtcdRelease, type EtcdVersion, ensureEtcd } from '../../scripts/etcd.ts';
 import type { ChurnedCluster } from './churn.ts';
-import { unfitForChurn } from './churn-suites.ts';
+import { unfitForChurn, unfitTest } from './churn-suites.ts';
 import { EtcdCluster, type EtcdClusterOptions } from './etcd-cluster.ts';
 
 /** Every etcd release line that the project supports. */
@@ -172,6 +172,8 @@ function churned({ flags }: EtcdSuiteOptions, version: EtcdVersion, name: string
     cluster = await churn?.ChurnedCluster.found({ seed: churnSeed ?? 0, name, version, flags });
   }, START_TIMEOUT_MS);
   beforeEach(async ({ task, skip }) => {
+    const reason = unfitTest(task.name);
+    if (reason !== undefined) skip(reason);
     const trouble = await cluster?.moveOn(skip);
     task.meta.troubles = [...(task.meta.troubles ?? []), trouble ?? 'none'];
   });
