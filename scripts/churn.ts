@@ -15,23 +15,9 @@ import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { ROOT } from './checks/runner.ts';
+import { countReport, type Report, vitestArguments } from './checks/steps.ts';
 
 const SUITES = ['test/client', 'test/recipes', 'test/conformance'];
-
-/** The part of vitest's JSON report that says what has befallen whom. */
-interface ChurnReport {
-  readonly testResults: readonly {
-    readonly name: string;
-    readonly status: string;
-    readonly message: string;
-    readonly assertionResults: readonly {
-      readonly status: string;
-      readonly fullName: string;
-      readonly failureMessages: readonly string[];
-      readonly meta: { readonly troubles?: readonly string[] };
-    }[];
-  }[];
-}
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -44,32 +30,25 @@ const { status } = spawnSync(
   process.execPath,
   [
     path.join(ROOT, 'node_modules', 'vitest', 'vitest.mjs'),
-    ...['run', '--project', 'etcd', '--reporter=default', '--reporter=json', `--outputFile.json=${file}`],
+    ...vitestArguments('etcd', file),
     ...(positionals.length > 0 ? positionals : SUITES),
   ],
   { cwd: ROOT, stdio: 'inherit', env: { ...process.env, ETCDKIT_CHURN: values.seed } },
 );
 if (!existsSync(file)) throw new Error('the run was broken off: there is no report');
-const report = JSON.parse(readFileSync(file, 'utf8')) as ChurnReport;
+const report = JSON.parse(readFileSync(file, 'utf8')) as Report;
 rmSync(file);
 
-const count = new Map<string, number>();
+const { failures } = countReport('churn', report, status ?? 1);
+for (const failure of failures) console.log(`failed: ${failure}`);
+const count = new Map(failures.length > 0 ? [['failed', failures.length]] : []);
 const troubles = new Map<string, number>();
 const add = (what: string, to: Map<string, number>): void => void to.set(what, (to.get(what) ?? 0) + 1);
-for (const { name, status: ended, message, assertionResults } of report.testResults) {
-  const where = path.relative(ROOT, name);
-  if (ended === 'failed' && assertionResults.every((test) => test.status !== 'failed')) {
-    add('failed', count);
-    console.log(`failed: ${where}: ${message.split('\n', 1)[0]}`);
-  }
-  for (const { status: outcome, fullName, failureMessages, meta } of assertionResults) {
-    add(outcome, count);
-    const befallen = meta.troubles ?? [];
-    for (const trouble of befallen) add(trouble.split(' ', 1)[0] ?? '', troubles);
-    if (befallen.length > 1) add('repeated', count);
-    if (outcome === 'failed')
-      console.log(`failed: ${where}: ${fullName}\n  ${befallen.at(-1)}: ${failureMessages.at(-1)?.split('\n', 1)[0]}`);
-  }
+for (const { status: outcome, meta } of report.testResults.flatMap(({ assertionResults }) => assertionResults)) {
+  if (outcome !== 'failed') add(outcome, count);
+  const befallen = meta?.troubles ?? [];
+  for (const trouble of befallen) add(trouble.split(' ', 1)[0] ?? '', troubles);
+  if (befallen.length > 1) add('repeated', count);
 }
 const line = (of: ReadonlyMap<string, number>): string => [...of].map(([what, n]) => `${n} ${what}`).join(', ');
 console.log(`seed ${values.seed}: ${line(count)}; troubles: ${line(troubles)}`);

@@ -31,10 +31,15 @@ export function suite(name: Suite, live = false): Step {
   rmSync(file, { force: true });
   return {
     name: `${name} tests`,
-    command: ['vitest', 'run', '--project', name, '--reporter=default', '--reporter=json', `--outputFile.json=${file}`],
+    command: ['vitest', ...vitestArguments(name, file)],
     live,
     count: (exitCode) => countTests(name, file, exitCode),
   };
+}
+
+/** Has vitest run a suite, and write its report to a file. */
+export function vitestArguments(name: Suite, file: string): string[] {
+  return ['run', '--project', name, '--reporter=default', '--reporter=json', `--outputFile.json=${file}`];
 }
 
 /** The part of vitest's JSON report that counts. */
@@ -48,6 +53,8 @@ export interface Report {
       readonly status: string;
       readonly fullName: string;
       readonly failureMessages?: readonly string[];
+      /** Under churn: what had befallen whom when it began, each time that it did. */
+      readonly meta?: { readonly troubles?: readonly string[] };
     }[];
   }[];
 }
@@ -64,7 +71,11 @@ export function countReport(suiteName: string, report: Report, exitCode: number)
     const tests = assertionResults.filter((test) => test.status === 'failed');
     // A file that cannot be loaded, or whose hook fails, has no failed test of its own.
     if (tests.length === 0) return status === 'failed' ? [`${file}: ${firstLine(message)}`] : [];
-    return tests.map(({ fullName, failureMessages }) => `${file} > ${fullName}: ${firstLine(failureMessages?.[0])}`);
+    return tests.map(({ fullName, failureMessages, meta }) => {
+      const trouble = meta?.troubles?.at(-1);
+      const test = trouble === undefined ? fullName : `${fullName} (${trouble})`;
+      return `${file} > ${test}: ${firstLine(failureMessages?.at(-1))}`;
+    });
   });
   // Unhandled errors fail the run without failing a test.
   if (failures.length === 0 && exitCode !== 0) failures.push(`${suiteName} tests: exit code ${exitCode}`);

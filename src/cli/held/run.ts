@@ -1,9 +1,9 @@
 /**
  * The commands `lock` and `elect`: something is held for as long as a command runs, or until a signal comes.
  *
- * They meet `etcdctl lock` and `etcdctl elect` under the same names, those with a slash by `--raw-name`. With a command the exit status is the command's;
- * without one the key is printed when it is held, and the status is that of the signal that ended it. When it is lost the
- * status is 1.
+ * They meet `etcdctl lock` and `etcdctl elect` under the same names, those with a slash by `--raw-name`. With a command
+ * the exit status is the command's; without one the key is printed when it is held, and the status is that of the signal
+ * that ended it. When it is lost the status is 1.
  *
  * @module
  */
@@ -98,10 +98,11 @@ export function runElect(context: CommandContext): Promise<number> {
     if (values.help) return help(run, ELECT_USAGE);
     const [name = ''] = words(positionals, ['NAME']);
     const getting = gettingOf(values, command);
-    const standing = ['value', 'ttl', 'wait', 'try'].filter((name) => values[name as 'value'] !== undefined);
-    const forWhoStands = [...standing.map((name) => `--${name}`), ...(command.length > 0 ? ['a command'] : [])];
-    if (values.listen && forWhoStands.length > 0)
-      throw new UsageError(`--listen: who only listens has no use for ${forWhoStands.join(', ')}`);
+    if (values.listen) {
+      const flags = (['value', 'ttl', 'wait', 'try'] as const).filter((each) => values[each] !== undefined);
+      const idle = [...flags.map((each) => `--${each}`), ...(command.length > 0 ? ['a command'] : [])];
+      if (idle.length > 0) throw new UsageError(`--listen: who only listens has no use for ${idle.join(', ')}`);
+    }
     await using etcd = connect(values, run.environment);
     const names = { rawName: values['raw-name'] };
     if (values.listen) return await listen(run, new ElectionView(etcd, name, names), values.json ?? false);

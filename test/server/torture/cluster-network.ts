@@ -110,24 +110,24 @@ export class PeerNetwork implements AsyncDisposable {
   }
 
   async #admit(caller: net.Socket, to: number): Promise<void> {
-    caller.on('error', () => {});
-    this.#sockets.add(caller);
-    caller.once('close', () => this.#sockets.delete(caller));
+    this.#keep(caller);
     const from = this.#pidOf(to) === undefined ? undefined : await this.#callerOf(caller);
     if (from === undefined || caller.destroyed) return void caller.destroy();
     const onward = net.connect({ host: '127.0.0.1', port: this.#link(from, to).port, noDelay: true });
-    onward.on('error', () => {});
+    this.#keep(onward);
     for (const [one, other] of [
       [caller, onward],
       [onward, caller],
     ] as const) {
-      this.#sockets.add(one);
       one.pipe(other);
-      one.once('close', () => {
-        this.#sockets.delete(one);
-        other.destroy();
-      });
+      one.once('close', () => other.destroy());
     }
+  }
+
+  #keep(socket: net.Socket): void {
+    socket.on('error', () => {});
+    this.#sockets.add(socket);
+    socket.once('close', () => this.#sockets.delete(socket));
   }
 
   async #callerOf({ remotePort, localPort }: net.Socket): Promise<number | undefined> {

@@ -225,7 +225,7 @@ export class TorturedCluster implements AsyncDisposable {
     await this.spawn(seat);
   }
 
-  /** Waits until all members have the same at a revision. @throws TortureFailure when after so many ms they do not. */
+  /** Waits until all members have the same at a revision, or as of now if that is 0. @throws TortureFailure when after so many ms they do not. */
   async agree(revision: number | bigint, ms: number): Promise<void> {
     const deadline = performance.now() + ms;
     for (;;) {
